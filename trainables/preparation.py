@@ -1,34 +1,39 @@
-"""Prepares the data of a workload: reads the processor's sizes, then prepares the data once."""
+"""Prepares the data of a workload once, at the size of the model's images and at smaller ones if asked."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from trainables.backbones import local_folder
 from trainables.data.domains import open_domain
-from trainables.data.prepare import link_domains, prepare_data, prepare_domain
+from trainables.data.prepare import link_domains, link_folds, link_sizes, prepare_data, prepare_domain
 from trainables.data.prepared import PreparedSplit, open_prepared
-from trainables.data.resize import Resize
 from trainables.errors import DataError
+from trainables.image_sizes import size_of, smaller_sizes
 from trainables.specs.data import DomainSpec, Split
 from trainables.specs.job import Job
-from trainables.specs.workload import ModelSpec, Task, Workload
-
-_BILINEAR = 2
-"""Pillow's number of the interpolation."""
+from trainables.specs.workload import Workload
 
 
 def prepare_workload(
     workload: Workload, *, classes: Sequence[str] | None = None, progress: bool = False
 ) -> Path:
-    """The folder of prepared data for `workload` and its domains, made if it does not exist.
+    """The folder of prepared data for `workload`, its domains, sizes and folds, made if it does not exist.
 
     classes: the names to number classes by, instead of the data's own order: those of a trained model.
     Raises ModelError if the processor cannot be read, DataError for errors in the data.
     """
+    if workload.each_fold:
+        folds = range(workload.data.splits.folds or 1)
+        return link_folds(
+            [prepare_workload(workload.at_fold(n), classes=classes, progress=progress) for n in folds]
+        )
+    if workload.smaller is not None:
+        whole, *smaller = (
+            prepare_workload(workload.at_size(size), classes=classes, progress=progress)
+            for size in (None, *smaller_sizes(workload))
+        )
+        return link_sizes(whole, smaller)
     size = size_of(workload)
     images = prepare_data(workload, size=size, classes=classes, progress=progress)
     own = {name: domain for name, domain in workload.data.domains.items() if domain.corruption is None}
@@ -83,55 +88,3 @@ def domain_split(
     if not len(parts[split]):
         raise DataError(f"domain {name} has no {split} images")
     return parts[split]
-
-
-def size_of(workload: Workload) -> Resize:
-    """The size that the workload's images are resized to. Raises ModelError."""
-    found = _plain_size(workload.model, workload.task)
-    if found is None:
-        from trainables.tasks.registry import resize_of
-
-        found = resize_of(workload.model, workload.task)
-    return found.defined(workload.definitions.pixels)
-
-
-def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
-    """The fixed size in a local folder's settings; None if reading the size needs transformers.
-
-    So a driver need not import transformers, which takes longer than the rest of its start.
-    """
-    folder = local_folder(model.name, task)
-    config, processor = _settings(folder / "config.json"), _settings(folder / "preprocessor_config.json")
-    plain = task.facts.plain
-    if (
-        plain is None
-        or config.get("model_type") != plain.model_type
-        or processor.get("image_processor_type") not in plain.processors
-        or processor.get("resample", _BILINEAR) != _BILINEAR
-    ):
-        return None
-    size = processor.get("size")
-    if model.image_size is not None:
-        height, width = model.image_size
-    elif (
-        processor.get("do_resize") is True
-        and not processor.get("do_center_crop")
-        and isinstance(size, dict)
-        and set(size) == {"height", "width"}
-        and all(isinstance(side, int) for side in size.values())
-    ):
-        height, width = size["height"], size["width"]
-    else:
-        return None
-    patch = config.get("patch_size")
-    if plain.whole_patches and (not isinstance(patch, int) or height % patch or width % patch):
-        return None
-    return Resize.fixed(height, width)
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -38,6 +38,7 @@ def _run_json(run: Run) -> dict[str, JsonValue]:
     return {
         "level": run.level,
         "seed": run.seed,
+        **({} if run.fold is None else {"fold": run.fold}),
         "trial": run.trial,
         "outcome": run.outcome,
         "validation": run.value,

@@ -2,7 +2,8 @@
 
 The value that a search found for its best trial is the luckiest of many, so it is too good (the winner's
 curse). The best few trials are therefore repeated over paired seeds that none of them had, at full budget,
-and compared on test images.
+and compared on test images. Or over the folds of a cross-validation of all images but those of test: each run
+has a seed of its own then, too, and is judged on the fold that it did not train on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from analysis.ablation.design import (
+    FOLD,
+    OF_A_RUN,
     SEED,
     AblationError,
     flatten_settings,
@@ -23,7 +26,7 @@ from analysis.ablation.experiment import designed_experiment
 from analysis.query.sweep import Sweep, Trial
 from trainables.wording import plural
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
-from tuning.experiment.sections.confirm import confirm_name
+from tuning.experiment.sections.confirm import USUAL_SEEDS, confirm_name
 from tuning.experiment.space import SECTION_NAMES, config_hash
 from tuning.experiment.spec import Experiment
 
@@ -50,10 +53,17 @@ class ConfirmPlan:
 
 
 def plan_confirm(
-    sweep: Sweep, *, trials: int, seeds: int, name: str | None = None, begun: AblationSpec | None = None
+    sweep: Sweep,
+    *,
+    trials: int,
+    seeds: int = USUAL_SEEDS,
+    folds: int | None = None,
+    name: str | None = None,
+    begun: AblationSpec | None = None,
 ) -> ConfirmPlan:
-    """The design that repeats the best `trials` finished trials over `seeds` new seeds.
+    """The design that repeats the best `trials` finished trials over `seeds` new seeds, or over folds.
 
+    folds: their number; each has a new seed.
     begun: the design of one that has begun; it keeps its trials, even if the search has found better ones.
     Raises AblationError if there is nothing to repeat.
     """
@@ -62,10 +72,16 @@ def plan_confirm(
             f"{sweep.name} is a designed experiment, whose runs are repeated already;"
             f" see `adaptertune ablation {sweep.name}`"
         )
+    if folds is not None and sweep.experiment.data.gives_validation:
+        raise AblationError(
+            f"--folds divides the images that are left after test, but the data of {sweep.name} have"
+            " validation images of their own; repeat over --seeds"
+        )
     ranked = _different(sweep)
-    chosen_seeds = new_seeds(sweep, seeds)
+    runs = seeds if folds is None else folds
+    chosen_seeds = new_seeds(sweep, runs)
     if begun is not None:
-        chosen_seeds = begun.seeds if len(begun.seeds) == seeds else chosen_seeds
+        chosen_seeds = begun.seeds if len(begun.seeds) == runs else chosen_seeds
         known = {f"trial {trial.number}": (trial, value) for trial, value in ranked}
         ranked = [known[level.name] for level in begun.levels if level.name in known]
     if not ranked:
@@ -76,7 +92,7 @@ def plan_confirm(
     levels = tuple(
         AblationLevel(
             name=f"trial {trial.number}",
-            settings={name: v for name, v in {**trial.params, **trial.rates}.items() if name != SEED},
+            settings={name: v for name, v in {**trial.params, **trial.rates}.items() if name not in OF_A_RUN},
             value=value,
         )
         for trial, value in chosen
@@ -88,11 +104,12 @@ def plan_confirm(
         levels=levels,
         reference=levels[0].name,
         seeds=chosen_seeds,
+        folds=folds,
         stage=AblationStage.CONFIRM,
-        notes=tuple(_notes(sweep, len(chosen), trials)),
+        notes=tuple(_notes(sweep, len(chosen), trials, folds)),
     )
     each = [trial.seconds * _epochs(sweep, trial) / trial.ran for trial, _ in chosen if trial.ran]
-    seconds = sum(each) * seeds if len(each) == len(chosen) else None
+    seconds = sum(each) * runs if len(each) == len(chosen) else None
     return ConfirmPlan(sweep, spec, name or confirm_name(sweep.name), seconds)
 
 
@@ -112,7 +129,7 @@ def _different(sweep: Sweep) -> list[tuple[Trial, float]]:
     """Finished trials and their values, best first; of those that differ in the seed alone, the best one."""
     found: dict[str, tuple[Trial, float]] = {}
     for trial, standing in ranked_finished(sweep):
-        settings = {name: value for name, value in trial.params.items() if name != SEED}
+        settings = {name: value for name, value in trial.params.items() if name not in OF_A_RUN}
         if settings:
             found.setdefault(config_hash(settings), (trial, standing.value))
     return list(found.values())
@@ -122,24 +139,31 @@ def _epochs(sweep: Sweep, trial: Trial) -> float:
     return float(sweep.experiment.trial_config(dict(trial.params)).epochs)
 
 
-def _notes(sweep: Sweep, chosen: int, asked: int) -> list[str]:
+def _notes(sweep: Sweep, chosen: int, asked: int, folds: int | None) -> list[str]:
     notes = []
     if chosen < asked:
         notes.append(f"{sweep.name} has {plural(chosen, 'finished trial')}, so {asked} cannot be repeated")
     if has_patience(flatten_settings(sweep.experiment.trial)):
         notes.append("early_stopping is left out, so that all runs of a trial have the same budget")
+    if folds is not None:
+        notes.append(
+            "each run counts with its last report, as its best one would be chosen on images that judge it"
+        )
     return notes
 
 
 def confirm_experiment(plan: ConfirmPlan) -> Experiment:
-    """The experiment that runs every chosen trial with every seed, seed by seed."""
+    """The experiment that runs every chosen trial with every seed or fold, one of these after the other."""
     of = plan.sweep.experiment
     space: dict[str, JsonValue] = {SEED: {"choice": list(plan.spec.seeds)}}
+    if plan.spec.folds is not None:
+        space = {FOLD: {"choice": list(range(plan.spec.folds))}}
+        space[SEED] = [{"choice": [s], "when": {FOLD: n}} for n, s in enumerate(plan.spec.seeds)]
     space |= levels_as_space(plan.spec.levels, of.space.order)
     trial = {
         name: value
         for name, value in flatten_settings(of.trial).items()
-        if name not in space and not has_patience([name])
+        if name not in (*space, *OF_A_RUN) and not has_patience([name])
     }
     return designed_experiment(of, plan.spec, plan.name, trial=trial, space=space, search={"grid": {}})
 

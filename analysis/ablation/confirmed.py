@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from analysis.ablation.result import FINEST, AblationResult, interval_cell, mean_cell, result_of
 from analysis.query.sweep import Sweep
 from analysis.statistics.paired import rounded
-from analysis.statistics.verdicts import PairedDifference
+from analysis.statistics.verdicts import LevelSummary, PairedDifference
 from analysis.statistics.winner import Choice, choose, difference_of, optimism
 from analysis.tables import Table, format_count, format_metric
 from trainables.errors import AdaptertuneError
@@ -75,7 +75,7 @@ def _answer(found: Confirmed) -> str:
     result, choice = found.result, found.choice
     if choice is None:
         return "no run has a result yet, so nothing is confirmed"
-    seeds = f"{plural(len(result.spec.seeds), 'seed')}, {result.images} {result.metric}"
+    seeds = f"{plural(len(result.spec.seeds), result.spec.unit)}, {result.images} {result.metric}"
     if len(result.spec.levels) == 1:
         return f"{choice.name} was repeated alone ({seeds}); nothing is compared"
     if choice.won:
@@ -122,7 +122,7 @@ def confirmed_table(found: Confirmed) -> Table:
     rows = []
     for level, designed in zip(result.comparison.levels, result.spec.levels, strict=True):
         again = repeats[level.name]
-        excess = optimism(designed.value, again, result.comparison.direction)
+        excess = _optimism(result, designed.value, again)
         cost = costs[level.name]
         taken = found.choice is not None and found.choice.name == level.name
         rows.append(
@@ -141,15 +141,34 @@ def confirmed_table(found: Confirmed) -> Table:
         "trial", "runs", f"{result.images} {result.metric}", "95 % CI",
         "validation, search", "repeats", "optimism", "trainable",
     )  # fmt: skip
-    caption = (
-        f"The best trials of {result.spec.of}, each repeated over {plural(len(result.spec.seeds), 'seed')}"
+    caption = _caption(result)
+    title = f"{result.name}: the best trials, repeated"
+    return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 8)))
+
+
+def _optimism(result: AblationResult, value: float | None, again: LevelSummary) -> float | None:
+    """None over folds, as the search chose the trial on other images."""
+    if result.spec.folds is not None:
+        return None
+    return optimism(value, again, result.comparison.direction)
+
+
+def _caption(result: AblationResult) -> str:
+    count = len(result.spec.seeds)
+    if result.spec.folds is not None:
+        return (
+            f"The best trials of {result.spec.of}, each repeated over {plural(count, 'fold')} of all images"
+            " but those of test, with a seed for each fold that no trial of the search had. Means of the last"
+            " reports over the folds that a run did not train on; 95 % CI: confidence interval of the mean"
+            " (Student's t), corrected for the training images that folds share (Nadeau and Bengio 2003)"
+        )
+    return (
+        f"The best trials of {result.spec.of}, each repeated over {plural(count, 'seed')}"
         " that no trial of the search had. Means over seeds; 95 % CI: confidence interval of the mean"
         " (Student's t). Optimism: how much better the value is for which the search chose the trial than the"
         " mean of its repeats on the same validation images; the best of many values is a lucky one (winner's"
         " curse)"
     )
-    title = f"{result.name}: the best trials, repeated"
-    return Table(title, columns, tuple(rows), caption, numeric=tuple(range(1, 8)))
 
 
 def confirmed_json(found: Confirmed) -> dict[str, JsonValue]:
@@ -163,7 +182,7 @@ def confirmed_json(found: Confirmed) -> dict[str, JsonValue]:
         "answer": found.answer,
         "trainable": dict(_costs(found.result)),
         "optimism": {
-            designed.name: optimism(designed.value, level, found.result.comparison.direction)
+            designed.name: _optimism(found.result, designed.value, level)
             for designed, level in zip(found.result.spec.levels, found.result.validation.levels, strict=True)
         },
     }

@@ -40,6 +40,9 @@ OF_AN_ADAPTER = ("targets", "blocks")
 PATIENCE = "early_stopping"
 """The section with which a trial stops itself."""
 SEED = "seed"
+FOLD = "fold"
+OF_A_RUN = (SEED, FOLD)
+"""Settings in which the runs of a level differ."""
 
 
 class AblationError(AdaptertuneError):
@@ -242,7 +245,7 @@ def pivot_of(spec: AblationSpec) -> str:
 def level_of(spec: AblationSpec, params: Mapping[str, JsonValue]) -> AblationLevel | None:
     """The level that a trial's parameters belong to."""
     if spec.stage is AblationStage.CONFIRM:
-        key = config_hash({name: value for name, value in params.items() if name != SEED})
+        key = config_hash({name: value for name, value in params.items() if name not in OF_A_RUN})
         return next((level for level in spec.levels if config_hash(level.settings) == key), None)
     pivot = pivot_of(spec)
     if pivot not in params:

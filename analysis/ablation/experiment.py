@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pydantic import JsonValue
 
 from analysis.ablation.design import (
+    FOLD,
     SEED,
     WITH_FREEZING,
     AblationError,
@@ -22,6 +23,7 @@ from analysis.ablation.design import (
     same_value,
 )
 from analysis.query.sweep import Sweep
+from trainables.specs.workload import ValueRule
 from tuning.experiment.alternative import Alternative
 from tuning.experiment.load import experiment_of_text
 from tuning.experiment.sections.ablation import AblationLevel, AblationSpec, AblationStage
@@ -105,7 +107,12 @@ def designed_experiment(
     # It measures: it weighs nothing, so it has one objective and no constraints.
     apart = {*own, *NOT_IN_FILES, "constraints"}
     parts = of.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
-    ending = Scored.EACH if spec.stage.compares else Scored.NONE
+    # Folds are judged on what they did not train on; of the test images, they would share too much.
+    ending = Scored.EACH if spec.stage.compares and spec.folds is None else Scored.NONE
+    if spec.folds is not None:
+        splits = parts["data"].get("splits", {}) | {"folds": spec.folds}
+        parts["data"]["splits"] = {key: value for key, value in splits.items() if key != FOLD}
+        parts["objective"]["value"] = ValueRule.LAST.value
     document = {
         "name": name,
         **{key: part for key, part in parts.items() if part != {}},

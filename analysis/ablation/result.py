@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import JsonValue
 
@@ -52,6 +52,13 @@ class Run:
     trainable: int | None = None
     seconds: float | None = None
     peak_mb: float | None = None
+    fold: int | None = None
+    """The fold that judges it, of a design over folds."""
+
+    @property
+    def pair(self) -> int:
+        """What it has in common with one run of every other level: the fold, or else the seed."""
+        return self.seed if self.fold is None else self.fold
 
 
 @dataclass(frozen=True)
@@ -114,11 +121,18 @@ def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
 
     def compared(test: bool) -> Comparison:
         values = {
-            name: {run.seed: run.test if test else run.value for run in group}
+            name: {run.pair: run.test if test else run.value for run in group}
             for name, group in by_level.items()
         }
         reference = None if spec.stage is AblationStage.CONFIRM else spec.reference
-        return compare_levels(values, metric=metric, direction=direction, reference=reference)
+        return compare_levels(
+            values,
+            metric=metric,
+            direction=direction,
+            reference=reference,
+            overlap=spec.overlap,
+            unit=spec.unit,
+        )
 
     validation = compared(False)
     comparison = compared(True) if chosen is Images.TEST else validation
@@ -131,7 +145,7 @@ def result_of(sweep: Sweep, images: Images | None = None) -> AblationResult:
         comparison,
         validation,
         tuple(sweep.experiment.data.domains),
-        sweep.floors.at(metric, Part(chosen.value)),
+        sweep.floors.at(metric, Part(chosen.value)) if spec.folds is None else None,
     )
 
 
@@ -142,12 +156,12 @@ def _runs(sweep: Sweep, spec: AblationSpec) -> Iterator[Run]:
         if level is not None:
             found[level.name, trial.params.get("seed")] = trial
     for level in spec.levels:
-        for seed in spec.seeds:
+        for number, seed in enumerate(spec.seeds):
             ran = found.get((level.name, seed))
-            if ran is None:
-                yield Run(level.name, seed, None, "not run")
-            else:
-                yield _run(sweep, level.name, seed, ran)
+            run = (
+                Run(level.name, seed, None, "not run") if ran is None else _run(sweep, level.name, seed, ran)
+            )
+            yield run if spec.folds is None else replace(run, fold=number)
 
 
 def _run(sweep: Sweep, level: str, seed: int, trial: Trial) -> Run:
@@ -202,7 +216,7 @@ def _levels(result: AblationResult) -> Table:
         )
     columns = (spec.factor, "runs", f"{result.images} {result.metric}", "95 % CI",
                *(("validation",) if both else ()), "trainable", "s/run", "peak MB", "settings")  # fmt: skip
-    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), 'seed')} per level"
+    title = f"{result.name}: {result.metric} by {spec.factor}, {plural(len(spec.seeds), spec.unit)} per level"
     which = (
         "on test images, with the weights of each run's best epoch on validation images"
         if both
@@ -249,11 +263,14 @@ def _differences(result: AblationResult) -> Table:
         "difference", "pairs", "mean", "95 % CI", "p", "p (Holm)", "Hedges' g",
         "min. detectable", "result",
     )  # fmt: skip
+    unit, test = result.spec.unit, "paired t-test"
+    if result.spec.folds is not None:
+        test += ", corrected for the training images that folds share (Nadeau and Bengio 2003)"
     caption = (
-        f"{result.images} {result.metric}, paired by seed. p: paired t-test; p (Holm): adjusted over all"
+        f"{result.images} {result.metric}, paired by {unit}. p: {test}; p (Holm): adjusted over all"
         " differences by Holm's method; Hedges' g: effect size of the paired differences; min. detectable:"
-        f" the smallest true difference that this number of seeds detects with {percent(POWER)} power"
-        " (none in 0–1: not even the largest that the metric can have; use more seeds)"
+        f" the smallest true difference that this number of {unit}s detects with {percent(POWER)} power"
+        f" (none in 0–1: not even the largest that the metric can have; use more {unit}s)"
     )
     return Table(f"{result.name}: differences", columns, rows, caption, numeric=tuple(range(1, 8)))
 

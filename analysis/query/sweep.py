@@ -23,7 +23,7 @@ from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ledger.trial_values import trainable
 from tuning.ranking.order import Entry
 from tuning.ranking.policy import COMPARABLE
-from tuning.ranking.standing import Objective, Standing, reached, standing
+from tuning.ranking.standing import Objective, Standing, reached, standing, standing_at
 from tuning.tables.rows import RUNNING, Scalar, settings_of
 
 __all__ = [
@@ -129,6 +129,10 @@ class Trial:
     def standing(self, objective: Objective, at: float | None = None) -> Standing | None:
         """Its value; with `at`, from the reports up to that epoch, None if it did not reach it."""
         return standing(self.reports, objective, at) if reached(self.ran, at) else None
+
+    def standing_at(self, objective: Objective, epoch: float) -> Standing | None:
+        """Its value at an epoch, on images of the size that it had there; None if it did not reach it."""
+        return standing_at(self.reports, objective, epoch) if reached(self.ran, epoch) else None
 
     def entry(self, standing: Standing | None) -> Entry:
         """What decides its place in a ranking by this standing."""

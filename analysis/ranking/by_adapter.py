@@ -76,7 +76,7 @@ def _median(trials: Sequence[Trial], objective: Objective, epoch: float | None) 
     equal = [
         standing.value
         for trial in trials
-        if trial.comparable and epoch and (standing := trial.standing(objective, epoch)) is not None
+        if trial.comparable and epoch and (standing := trial.standing_at(objective, epoch)) is not None
     ]
     return statistics.median(equal) if equal else None
 

@@ -39,6 +39,7 @@ def standings_sql(objective: Objective, at: float | None, columns: Iterable[str]
     columns: those of the view epochs; the metric has none before the first report.
     """
     column = f"metrics.{objective.metric}"
+    columns = frozenset(columns)
     value = sql_name(column) if column.lower() in map(str.lower, columns) else "NULL::DOUBLE"
     if objective.rule is ValueRule.LAST:
         found, sign = "max({'epoch': epoch, 'value': %s})", ""
@@ -46,9 +47,10 @@ def standings_sql(objective: Objective, at: float | None, columns: Iterable[str]
         found, sign = "max({'value': %s, 'epoch': -epoch})", "-"
     else:
         found, sign = "min({'value': %s, 'epoch': epoch})", ""
+    own_size = " AND image_size IS NULL" if "image_size" in columns else ""
     upto = "" if at is None else f" AND epoch <= {at + NEARLY}"
     return (
         f"SELECT experiment, trial, s.value AS value, {sign}s.epoch AS epoch FROM"
         f" (SELECT experiment, trial, {found % value} AS s FROM epochs"
-        f" WHERE {value} IS NOT NULL{upto} GROUP BY experiment, trial)"
+        f" WHERE {value} IS NOT NULL{own_size}{upto} GROUP BY experiment, trial)"
     )

@@ -270,6 +270,8 @@ def _report(row: dict[str, Any]) -> ReportRecord:
     plain = {name: value for name, value in row.items() if name in ReportRecord.model_fields}
     if plain.get("lanes") is None:  # only rows of trials in company have them
         plain.pop("lanes", None)
+    if (sides := plain.pop("image_size", None)) is not None:
+        plain["image_size"] = tuple(int(side) for side in sides.split("x"))
     low, high = (row.get(name) for name in ("above_floor_low", "above_floor_high"))
     interval = None if low is None or high is None else (low, high)
     return ReportRecord(**plain | {"metrics": metrics, "above_floor": interval})

@@ -105,10 +105,9 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         f"ablation-{number}-{_slug(spec.factor)}",
         f"{spec.factor}: {measured} by level",
         f"Means of {measured} by level of {spec.factor}: {means}. {comparison.conclusion}",
-        f"Designed: {_shared(spec)};"
-        f" {plural(len(spec.seeds), 'seed')} per level, the same at all levels. Measured on {result.images}"
-        " images; the epoch of each run was selected on validation images. Bars: 95 % confidence intervals"
-        " of the means over seeds (top) and of the paired differences (bottom).",
+        f"Designed: {_shared(spec)}; {plural(len(spec.seeds), spec.unit)} per level, the same at all levels."
+        f" Measured on {result.images} images; {_epoch_of(spec)}. Bars: 95 % confidence intervals of the"
+        f" means over {spec.unit}s (top) and of the paired differences (bottom).",
         Ablation(measured, spec.factor, levels, differences),
     )
     return [
@@ -120,6 +119,12 @@ def _designed(folder: Path, result: AblationResult, number: int) -> list[Block]:
         Points(seed_sentences(result)[1:]),
         *_by_image(folder, result),
     ]
+
+
+def _epoch_of(spec: AblationSpec) -> str:
+    if spec.folds is not None:
+        return "the last epoch of each run, on the fold that it did not train on"
+    return "the epoch of each run was selected on validation images"
 
 
 def _shared(spec: AblationSpec) -> str:
@@ -172,7 +177,7 @@ def _observed(m: Material) -> list[Block]:
         return [Absent("No setting has trials with a value at two levels, so there is nothing to compare.")]
     metric = f"{m.metric} at epoch {epoch:g}"
     counted = sum(
-        1 for trial in m.sweep.trials if trial.comparable and trial.standing(m.sweep.objective, epoch)
+        1 for trial in m.sweep.trials if trial.comparable and trial.standing_at(m.sweep.objective, epoch)
     )
     caption = (
         "Observational: the search selected the trials, so the values of a level may be due to other"

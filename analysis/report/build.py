@@ -20,6 +20,7 @@ from analysis.report.setup import (
     environment_section,
     searched_section,
 )
+from analysis.report.smaller_images import smaller_images_section
 from analysis.report.times import format_time
 from analysis.report.training import (
     cost_section,
@@ -37,8 +38,9 @@ def report_of(m: Material) -> ReportDocument:
     """The report with every section; a section without content gives the reason."""
     experiment = m.sweep.experiment
     weighed = [objectives_section] if experiment.further else []
+    sized = [smaller_images_section] if experiment.scheduler.smaller_images else []
     sections = (
-        searched_section, best_section, curves_section, ablations_section, importance_section,
+        searched_section, best_section, curves_section, *sized, ablations_section, importance_section,
         parallel_section, *weighed, pareto_section, domains_section, classes_section, details_section,
         examples_section,
         failures_section, cost_section, environment_section,

@@ -76,6 +76,8 @@ def curves_caption(experiment: Experiment) -> str:
     caption = f"{metric} on validation images at each report; a curve that ends early was stopped early"
     name = {"asha": "ASHA", "hyperband": "Hyperband", "pasha": "PASHA"}.get(scheduler.rule or "")
     halving = scheduler.asha or scheduler.hyperband or scheduler.pasha
+    if (smaller := experiment.workload.smaller) is not None:
+        caption += f"; up to epoch {smaller.full_after} on smaller images, whose values are not final ones"
     if halving is not None:
         caption += f". Dotted lines: {name}'s rungs, at which one in {halving.reduction_factor:g} continues"
     elif scheduler.dominance is not None:

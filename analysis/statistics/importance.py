@@ -174,7 +174,7 @@ def _at_equal_budget(
     values = [
         (trial, standing.value)
         for trial in sweep.trials
-        if trial.comparable and (standing := trial.standing(objective, epoch)) is not None
+        if trial.comparable and (standing := trial.standing_at(objective, epoch)) is not None
     ]
     if len(values) < MIN_TRIALS:
         raise _too_few(sweep, len(values), epoch)

@@ -93,7 +93,7 @@ def _at(
     for trial, name in zip(trials, named, strict=True):
         if trial.outcome in ("failed", "diverged"):
             lost[name] += 1
-        elif trial.comparable and (standing := trial.standing(sweep.objective, epoch)) is not None:
+        elif trial.comparable and (standing := trial.standing_at(sweep.objective, epoch)) is not None:
             values[name].append(standing.value)
             collapsed[name] += bool(standing.collapsed)
     return tuple(

@@ -9,6 +9,10 @@ pairs.
 * Differences: the paired t-test and its interval, p-values adjusted by Holm over the whole family. From
   `WILCOXON_FROM` pairs on, Wilcoxon's signed-rank test as well (with fewer, p cannot fall below 0.05).
 * Effect size: the mean difference in standard deviations of the differences, with Hedges' correction.
+* Folds of a cross-validation share training images, so their values are not independent, and the variance of
+  the mean is not s²/k. `overlap` corrects it to s²·(1/k + overlap) with overlap = test images / training
+  images, 1/(k − 1) for k folds, with k − 1 degrees of freedom (Nadeau and Bengio 2003, "Inference for the
+  generalization error", section 3; for folds Bouckaert and Frank 2004). There is no Wilcoxon test then.
 * Minimum detectable difference: with these seeds and this variance, at the level of Holm's first step
   (alpha / comparisons), detected with power `POWER`.
 """
@@ -20,6 +24,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -80,36 +85,41 @@ def compare_levels(
     direction: Direction,
     reference: str | None = None,
     alpha: float = ALPHA,
+    overlap: float = 0.0,
+    unit: str = "seed",
 ) -> Comparison:
     """Compare the levels of one factor, each with a metric by seed; at least one level.
 
     reference: the level that the others are compared with; without it all pairs are compared, which
-    costs power. Raises StatisticsError.
+    costs power.  overlap: of runs that are folds, see above.  unit: what pairs runs, in words.
+    Raises StatisticsError.
     """
     if not levels:
         raise StatisticsError("nothing to compare: no level is given; give at least two")
     if reference is not None and reference not in levels:
         raise StatisticsError(f"reference '{reference}' is not a level; the levels are {', '.join(levels)}")
-    found = tuple(_level(name, seeds) for name, seeds in levels.items())
+    found = tuple(_level(name, seeds, overlap) for name, seeds in levels.items())
     if reference is None:
         pairs = [(b, a) for a, b in itertools.combinations(found, 2)]
     else:
         base = next(level for level in found if level.name == reference)
         pairs = [(level, base) for level in found if level is not base]
-    drafts = [_paired(level, base) for level, base in pairs]
+    drafts = [_paired(level, base, overlap, unit) for level, base in pairs]
     tested = _tested(drafts, direction, alpha)
     if _lies_between_0_and_1(metric, found):
         tested = tuple(_within_range(each, base) for each, (_, base) in zip(tested, pairs, strict=True))
-    return Comparison(metric, direction, reference, found, tested, alpha)
+    return Comparison(metric, direction, reference, found, tested, alpha, unit)
 
 
-def mean_interval(values: Sequence[float]) -> Interval | None:
+def mean_interval(values: Sequence[float], overlap: float = 0.0) -> Interval | None:
     """The confidence interval of the mean of a few runs; None below two runs or without variance."""
     x = np.asarray(values, np.float64)
-    return None if x.size < 2 or is_constant(x) else _student(x)
+    return None if x.size < 2 or is_constant(x) else _student(x, overlap)
 
 
-def detectable_difference(sd: float, n: int, *, comparisons: int = 1, alpha: float = ALPHA) -> float:
+def detectable_difference(
+    sd: float, n: int, *, comparisons: int = 1, alpha: float = ALPHA, overlap: float = 0.0
+) -> float:
     """The minimum mean difference that `n` ≥ 2 pairs with standard deviation `sd` detect with power `POWER`.
 
     By the paired t-test at alpha / comparisons, from the noncentral t distribution (statsmodels'
@@ -118,7 +128,7 @@ def detectable_difference(sd: float, n: int, *, comparisons: int = 1, alpha: flo
     from scipy import special, stats
 
     critical = stats.t.isf(alpha / comparisons / 2, n - 1)
-    return float(special.nctdtrinc(n - 1, 1 - POWER, critical)) * sd / math.sqrt(n)
+    return float(special.nctdtrinc(n - 1, 1 - POWER, critical)) * _standard_error(sd, n, overlap)
 
 
 def holm_adjusted(p: Sequence[float]) -> list[float]:
@@ -137,7 +147,7 @@ def holm_adjusted(p: Sequence[float]) -> list[float]:
 # --- levels -----------------------------------------------------------------------------------
 
 
-def _level(name: str, seeds: Seeds) -> LevelSummary:
+def _level(name: str, seeds: Seeds, overlap: float) -> LevelSummary:
     values = {seed: float(v) for seed, v in seeds.items() if v is not None and math.isfinite(v)}
     missing = tuple(seed for seed in seeds if seed not in values)
     x = np.array(list(values.values()))
@@ -147,14 +157,20 @@ def _level(name: str, seeds: Seeds) -> LevelSummary:
         missing,
         float(x.mean()) if x.size else None,
         float(x.std(ddof=1)) if x.size > 1 else None,
-        mean_interval(x.tolist()),
+        mean_interval(x.tolist(), overlap),
     )
 
 
-def _student(x: Array) -> Interval:
+def _standard_error(sd: float, n: int, overlap: float) -> float:
+    """Of the mean of `n` values, corrected for the training images that they share."""
+    return sd * math.sqrt(1 / n + overlap)
+
+
+def _student(x: Array, overlap: float) -> Interval:
     from scipy import stats
 
-    half = float(stats.t.isf((1 - CONFIDENCE) / 2, x.size - 1)) * float(x.std(ddof=1)) / math.sqrt(x.size)
+    error = _standard_error(float(x.std(ddof=1)), x.size, overlap)
+    half = float(stats.t.isf((1 - CONFIDENCE) / 2, x.size - 1)) * error
     return Interval(float(x.mean()) - half, float(x.mean()) + half)
 
 
@@ -170,24 +186,37 @@ class _Draft:
     """Differences, by seed."""
     p: float | None
     why: str = ""
+    overlap: float = 0.0
+    unit: str = "seed"
 
 
-def _paired(level: LevelSummary, base: LevelSummary) -> _Draft:
-    from scipy import stats
+def _paired(level: LevelSummary, base: LevelSummary, overlap: float, unit: str) -> _Draft:
+    draft = partial(_Draft, level.name, base.name, overlap=overlap, unit=unit)
 
     seeds = tuple(seed for seed in level.values if seed in base.values)
     a, b = (np.array([side.values[seed] for seed in seeds]) for side in (level, base))
     x = a - b
     if x.size < 2:
-        why = "no seed in common" if not seeds else "only one seed in common, so the variance is unknown"
-        return _Draft(level.name, base.name, seeds, x, None, f"{why}; repeat over more seeds")
+        one = f"only one {unit} in common, so the variance is unknown"
+        why = one if seeds else f"no {unit} in common"
+        return draft(seeds, x, None, f"{why}; repeat over more {unit}s")
     if is_constant(np.concatenate([a, b])) or bool((np.abs(x) <= FLAT * np.maximum(1e-3, np.abs(a))).all()):
-        return _Draft(level.name, base.name, seeds, np.zeros_like(x), 1.0)
+        return draft(seeds, np.zeros_like(x), 1.0)
     # The rounding error of a - b scales with a and b, not with x.
     if np.ptp(x) <= FLAT * max(1e-3, float(np.abs(a).max()), float(np.abs(b).max())):
-        why = f"the difference is the same for all {x.size} seeds, so there is no variance to test against"
-        return _Draft(level.name, base.name, seeds, x, None, f"{why}; does the seed affect training?")
-    return _Draft(level.name, base.name, seeds, x, float(stats.ttest_1samp(x, 0.0).pvalue))
+        why = f"the difference is the same for all {x.size} {unit}s, so there is no variance to test against"
+        return draft(seeds, x, None, f"{why}; does the {unit} affect training?")
+    return draft(seeds, x, _paired_t_test(x, overlap))
+
+
+def _paired_t_test(x: Array, overlap: float) -> float:
+    """The two-sided p-value that the mean difference is 0."""
+    from scipy import stats
+
+    if not overlap:
+        return float(stats.ttest_1samp(x, 0.0).pvalue)
+    statistic = float(x.mean()) / _standard_error(float(x.std(ddof=1)), x.size, overlap)
+    return float(2 * stats.t.sf(abs(statistic), x.size - 1))
 
 
 def _tested(drafts: Sequence[_Draft], direction: Direction, alpha: float) -> tuple[PairedDifference, ...]:
@@ -220,14 +249,17 @@ def _difference(
         draft.seeds,
         mean,
         spread,
-        None if spread is None else _student(x),
+        None if spread is None else _student(x, draft.overlap),
         draft.p,
         p_holm,
-        None if spread is None else _wilcoxon(x),
+        None if spread is None or draft.overlap else _wilcoxon(x),
         None if spread is None or mean is None or x.size < 3 else mean / spread * _hedges(x.size - 1),
-        None if spread is None else detectable_difference(spread, x.size, comparisons=family, alpha=alpha),
+        None
+        if spread is None
+        else detectable_difference(spread, x.size, comparisons=family, alpha=alpha, overlap=draft.overlap),
         verdict,
         draft.why,
+        unit=draft.unit,
     )
 
 

@@ -106,6 +106,8 @@ class PairedDifference:
     """Why it was not tested."""
     out_of_range: bool = False
     """Whether these seeds do not detect even the largest difference that the metric can have."""
+    unit: str = "seed"
+    """What pairs the runs, in words: seed or fold."""
 
     @property
     def n(self) -> int:
@@ -143,6 +145,8 @@ class Comparison:
     differences: tuple[PairedDifference, ...]
     """From the reference, or of all pairs, in the order of the levels."""
     alpha: float = ALPHA
+    unit: str = "seed"
+    """What pairs the runs, in words: seed or fold."""
 
     @property
     def tested(self) -> tuple[PairedDifference, ...]:
@@ -179,7 +183,7 @@ def _sentence(d: PairedDifference) -> str:
             )
             return f"{pair}: not tested{seen}: {d.why}"
         case Verdict.IDENTICAL:
-            return f"{pair}: no difference: identical results for all {plural(d.n, 'seed')}"
+            return f"{pair}: no difference: identical results for all {plural(d.n, d.unit)}"
         case Verdict.NOT_SHOWN:
             return f"{pair}: {d.verdict.label}: {_measured(d)}; {_power(d)}"
         case Verdict.BETTER | Verdict.WORSE:
@@ -200,11 +204,11 @@ def _measured(d: PairedDifference) -> str:
 def _power(d: PairedDifference) -> str:
     if d.detectable is None:
         return (
-            "with these seeds no difference within the metric's range, 0 to 1, is detected with"
-            f" {percent(POWER)} power; repeat over more seeds"
+            f"with these {d.unit}s no difference within the metric's range, 0 to 1, is detected with"
+            f" {percent(POWER)} power; repeat over more {d.unit}s"
         )
     return (
-        f"minimum detectable difference with these seeds: {rounded(d.detectable, d.detectable)}"
+        f"minimum detectable difference with these {d.unit}s: {rounded(d.detectable, d.detectable)}"
         f" ({percent(POWER)} power)"
     )
 
@@ -245,13 +249,13 @@ def _notes(c: Comparison) -> tuple[str, ...]:
         if level.missing:
             seeds = ", ".join(map(str, level.missing))
             notes.append(
-                f"{level.name}: no result for seed{'s' if len(level.missing) > 1 else ''} {seeds}; the"
-                " other seeds alone may make this level look better than it is."
+                f"{level.name}: no result for {c.unit}{'s' if len(level.missing) > 1 else ''} {seeds}; the"
+                f" other {c.unit}s alone may make this level look better than it is."
             )
         if level.n > 1 and is_constant(np.array(list(level.values.values()))):
             notes.append(
-                f"{level.name}: the same value for all {level.n} seeds, so there is no confidence interval;"
-                " does the seed affect training?"
+                f"{level.name}: the same value for all {level.n} {c.unit}s, so there is no confidence"
+                f" interval; does the {c.unit} affect training?"
             )
     return tuple(notes)
 

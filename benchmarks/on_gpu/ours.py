@@ -32,9 +32,17 @@ class NothingKept:
 
     kept = None
 
-    def of(self, *_: Any) -> NothingKept:
-        """See `Features.of`."""
+    def of(self, *_: Any) -> tuple[NothingKept]:
+        """See `TrialImages.of`."""
+        return (self,)
+
+    def features_of(self, *_: Any) -> NothingKept:
+        """See `SizedImages.features_of`."""
         return self
+
+    def stage(self, epoch: int) -> int:
+        """See `TrialImages.stage`."""
+        return 0
 
     def at(self, epoch: float) -> NothingKept:
         """See `TrialFeatures.at`."""
@@ -63,13 +71,13 @@ class ResidentEngine(Engine):
         self.device = device
         self.task = load_task(self.workload, names(sizes), device)
         self.data: Any = SimpleNamespace(classes=names(sizes))
-        self._features: Any = NothingKept()
+        self._images: Any = NothingKept()
         self.sizes = sizes
         self.losses: dict[int, list[Tensor]] = {}
         """The losses of trials that are entered here, by number."""
         self._batches: dict[int, list[Any]] = {}
 
-    def _training(self, config: TrialConfig) -> Any:
+    def _training(self, config: TrialConfig, epoch: int = 0) -> Any:
         return range(STEPS)
 
     def _without_gradient(self, *_: Any, **__: Any) -> tuple[str, ...]:

@@ -25,6 +25,9 @@ MOST_TRIALS = 16
 ACTIONS = {"start": 5, "report": 10, "end": 4, "again": 1, "reuse": 0.5}
 ENDS = dict.fromkeys(Outcome, 1) | {Outcome.COMPLETED: 3, Outcome.PRUNED: 2, Outcome.REUSED: 0}
 """Weights."""
+LOWERED = ("a-1", "B")
+"""Experiments by name whose trials have smaller images up to `UNTIL`."""
+UNTIL = 1.0
 AGAIN = (Outcome.INTERRUPTED, Outcome.FAILED)
 """Outcomes of trials that a later driver may start again."""
 
@@ -89,14 +92,24 @@ def header_of(asked: Experiment) -> ExperimentRecord:
 
 def _report(rng: random.Random, asked: Experiment, history: History, number: int, epoch: float) -> Record:
     metrics: dict[str, Any] = {name: rng.choice(VALUES) for name in ("dice", "loss", "dice/7")}
-    before = [r.metrics["dice"] for r in history.trials[number].reports if r.epoch < epoch]
+    size = (32, 32) if asked.name in LOWERED and epoch <= UNTIL else None
+    before = [
+        r.metrics["dice"] for r in history.trials[number].reports if r.epoch < epoch and r.image_size == size
+    ]
     known = [v for v in (*before, metrics["dice"]) if v is not None and not math.isnan(v)]
     if asked.objective.value == "last":
         running = known[-1] if known else None
     else:
         pick = max if asked.objective.mode == "max" else min
         running = pick(known, default=None)
-    return ReportRecord(trial=number, epoch=epoch, step=int(epoch * 10), objective=running, metrics=metrics)
+    return ReportRecord(
+        trial=number,
+        epoch=epoch,
+        step=int(epoch * 10),
+        objective=running,
+        metrics=metrics,
+        image_size=size,
+    )
 
 
 def write_random(folder: Path, asked: Experiment, records: list[Record]) -> Path:
@@ -125,7 +138,7 @@ def naive_ranking(
             (value, report.epoch)
             for report in trial.reports
             if (value := report.metrics[objective.metric]) is not None and not math.isnan(value)
-            if at is None or report.epoch <= at
+            if (at is None or report.epoch <= at) and report.image_size is None
         ]
         if not within or not reports or (at is not None and trial.epoch < at):
             continue

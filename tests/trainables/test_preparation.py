@@ -13,7 +13,8 @@ from tests.trainables.conftest import workload
 from trainables.backbones import EMBEDDED
 from trainables.data.resize import Interpolation, Resize
 from trainables.errors import ModelError
-from trainables.preparation import prepare_workload, size_of
+from trainables.image_sizes import size_of
+from trainables.preparation import prepare_workload
 from trainables.specs.definitions import BEFORE
 from trainables.specs.workload import ModelSpec, Task, Workload
 from trainables.tasks.registry import resize_of

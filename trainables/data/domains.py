@@ -143,6 +143,8 @@ def split_names(prepared: Prepared, workload: Workload) -> dict[str, JsonValue]:
         str(split): list((training_part(part, workload.data) if split is Split.TRAIN else part).names)
         for split, part in prepared.splits.items()
     }
+    if prepared.folds:
+        named["folds"] = [list(open_prepared(at).splits[Split.VALIDATION].names) for at in prepared.folds]
     if workload.data.domains:
         named["domains"] = {
             name: {str(split): list(part.names) for split, part in parts.items()}

@@ -175,6 +175,40 @@ def link_domains(workload: Workload, images: Path, domains: Mapping[str, Path]) 
     return _made(_digest({"images": images.name, "domains": folders}), write)
 
 
+def link_sizes(images: Path, smaller: Sequence[Path]) -> Path:
+    """A folder that links prepared data, and their domains, with the same images at smaller sizes.
+
+    smaller: their folders, from the smallest size on. Raises DataError if not all sizes have all images.
+    """
+    meta = json.loads((images / "meta.json").read_text(encoding="utf-8"))
+    for folder in smaller:
+        other = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        if (was := meta["counts"]) != (now := other["counts"]):
+            raise DataError(
+                f"{folder} has other images than {images}: at the size {other['size']} of"
+                f" scheduler.asha.fidelity {now} can be used, and {was} at the model's own; use larger sizes"
+            )
+    return _linked(images, "smaller", smaller)
+
+
+def link_folds(folds: Sequence[Path]) -> Path:
+    """A folder that links the prepared data of all folds; a reader gets those of the first one."""
+    return _linked(folds[0], "folds", folds)
+
+
+def _linked(images: Path, kind: str, folders: Sequence[Path]) -> Path:
+    named = {kind: [folder.name for folder in folders]}
+
+    def write(folder: Path) -> None:
+        meta = json.loads((images / "meta.json").read_text(encoding="utf-8"))
+        with _storage(folder.parent):
+            shutil.copyfile(images / SPLITS, folder / SPLITS)
+            linked = json.dumps({"images": images.name} | meta | named, indent=1)
+            (folder / "meta.json").write_text(linked, encoding="utf-8")
+
+    return _made(_digest({"images": images.name} | named), write)
+
+
 def _digest(depends: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:20]
 

@@ -340,6 +340,8 @@ class Prepared:
     """A prepared data set. `meta` holds fingerprint, task, size, counts and the list of data errors.
 
     domains: the folders of its shifted domains, by name; a corruption needs no folder.
+    smaller: the folders of the same images at smaller sizes, from the smallest on.
+    folds: the folders of all folds of a cross-validation; the first one is this one.
     """
 
     path: Path
@@ -347,6 +349,14 @@ class Prepared:
     splits: dict[Split, PreparedSplit]
     meta: dict[str, Any]
     domains: dict[str, Path] = field(default_factory=dict)
+    smaller: tuple[Path, ...] = ()
+    folds: tuple[Path, ...] = ()
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of all images; None if it depends on the image."""
+        size = self.meta.get("size", {})
+        return (size["height"], size["width"]) if "height" in size else None
 
 
 def open_prepared(path: Path) -> Prepared:
@@ -362,8 +372,11 @@ def open_prepared(path: Path) -> Prepared:
             f"{path} must hold prepared data of version {SINGLE}, {SCHEMA} or {INSTANCES}, got {version}; "
             "remove the folder and prepare again"
         )
-    # A folder that links domains to a data set names the data set, and holds no images itself.
+    # A folder that links domains or sizes to a data set names the data set, and holds no images itself.
     home = path.parent / meta["images"] if "images" in meta else path
     splits = {split: PreparedSplit(home / f"{split}.arrow", task) for split in Split}
     domains = {name: path.parent / folder for name, folder in meta.get("domains", {}).items()}
-    return Prepared(path=path, classes=classes, splits=splits, meta=meta, domains=domains)
+    smaller, folds = (
+        tuple(path.parent / folder for folder in meta.get(kind, ())) for kind in ("smaller", "folds")
+    )
+    return Prepared(path, classes, splits, meta, domains, smaller, folds)

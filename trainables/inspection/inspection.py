@@ -10,6 +10,7 @@ from trainables.data.check import SizeRule
 from trainables.data.faults import Finding, stop_message, stopping_findings
 from trainables.data.formats.folder import found_data
 from trainables.errors import DataError, ModelError
+from trainables.image_sizes import size_of
 from trainables.inspection.chosen import Chosen, choose_images
 from trainables.inspection.class_names import ClassMapping, map_classes
 from trainables.inspection.coco_signs import coco_signs
@@ -27,7 +28,6 @@ from trainables.inspection.objective import objective_fault
 from trainables.inspection.parts import UNREAD, ReadData, read_parts, unread_files
 from trainables.inspection.pictures import Picture, draw_chosen
 from trainables.inspection.signs import Sign, find_signs
-from trainables.preparation import size_of
 from trainables.specs.data import DataSpec, Split
 from trainables.specs.workload import ModelSpec, ObjectiveSpec, Task, Workload
 

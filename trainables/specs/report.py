@@ -35,5 +35,8 @@ class Report(Spec):
     lanes: int = 1
     """The most trials that took their steps together with this one, itself included, since the last
     report. With more than one, `train_s` and `peak_mb` are this trial's share."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) of the images that it was trained on and validated with since the last report, where
+    these are smaller than the model's own: the report then compares only with others of this size."""
     done: bool
     outcome: Literal["completed", "early_stopped", "diverged"] | None = None

@@ -227,6 +227,8 @@ class TrialConfig(Spec):
     augment: Augment = Augment()
     sampling: SamplingSpec = SamplingSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    fold: Annotated[int, Field(ge=0)] | None = None
+    """Which of `data.splits.folds` parts validates this trial; when absent, `data.splits.fold` for all."""
 
     @property
     def section(self) -> Any:

@@ -10,6 +10,7 @@ from trainables.specs.base import Count, Spec
 from trainables.specs.costs import COSTS, CostMetric
 from trainables.specs.data import DataSpec, EmbeddedData, HubBoxes
 from trainables.specs.definitions import Definitions
+from trainables.specs.smaller_images import Size, SmallerImages
 from trainables.specs.tasks import TASK_FACTS, TaskFacts
 
 
@@ -141,6 +142,23 @@ class Workload(Spec):
     also: tuple[str, ...] = ()
     """The metrics, costs among them, that further objectives and constraints need."""
     definitions: Definitions = Definitions()
+    each_fold: bool = False
+    """Whether trials name their folds, `TrialConfig.fold`, so that all of `data.splits.folds` are needed."""
+    smaller: SmallerImages | None = None
+    """The sizes of images in the first epochs of a trial, if they are smaller than the model's own."""
+
+    def at_size(self, size: Size | None = None) -> Workload:
+        """The same with images of one size in all epochs: `size`, or the model's own."""
+        model = self.model if size is None else self.model.model_copy(update={"image_size": size})
+        return self.model_copy(update={"model": model, "smaller": None})
+
+    def at_fold(self, fold: int | None) -> Workload:
+        """The same with one fold for all trials; None: the one of the data section."""
+        update = {} if fold is None else {"fold": fold}
+        splits = self.data.splits.model_copy(update=update)
+        return self.model_copy(
+            update={"data": self.data.model_copy(update={"splits": splits}), "each_fold": False}
+        )
 
     @property
     def given_data(self) -> DataSpec:

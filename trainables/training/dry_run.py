@@ -56,7 +56,7 @@ def dry_run_configs(workload: Workload, configs: list[TrialConfig], *, threads: 
     torch.set_num_threads(threads)
     prepared = prepare_workload(workload, progress=True)
     check_objective(open_prepared(prepared), workload)
-    engine = Engine(workload, prepared)
+    engine = Engine(workload.at_size(), prepared)  # at the size that costs most
     runs = []
     for config in configs:
         with collected_messages() as messages:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,12 +16,11 @@ from torch import nn
 
 from trainables.adapters.family import Kept
 from trainables.adapters.generators import held_generators
-from trainables.data.domains import open_domains, training_part
 from trainables.data.loader import Batch, train_batches
 from trainables.data.prepared import PreparedSplit, open_prepared
 from trainables.data.shared_batches import SharedBatches
 from trainables.errors import AdapterError, AdaptertuneError, ModelError
-from trainables.features.trial_features import Features, Stage
+from trainables.features.trial_features import Stage
 from trainables.metrics.above_floor import Interval
 from trainables.metrics.results import Keep
 from trainables.models.build import Built, build_model
@@ -41,8 +39,9 @@ from trainables.training.lr_schedule import Plateau, rate_factor
 from trainables.training.optimizer import Mover, excess, make_optimizer
 from trainables.training.peak_memory import peak_memory_mb, reset_peak_memory
 from trainables.training.seeds import draw_from, seed_of
+from trainables.training.sized_images import TrialImages
 from trainables.training.state import BestReport, Pace, Spent, TrialState
-from trainables.training.validation import Validated, Validation
+from trainables.training.validation import Validated
 
 CHECK_LOSS_EVERY = 32
 """Steps between checks of the loss on a GPU, where a check waits for the device."""
@@ -58,19 +57,14 @@ class Engine:
         if self.device.type == "cpu":
             keep_freed_memory()
         opened = open_prepared(prepared)
-        train = training_part(opened.splits[Split.TRAIN], workload.data)
-        self.data = replace(opened, splits={**opened.splits, Split.TRAIN: train})
         self._audited: dict[str, tuple[str, ...]] = {}
         """The parameters without a gradient, by kind of trial."""
-        self._shares: dict[float, PreparedSplit] = {}
-        """The subsets of the training images for trials with a `train_fraction`."""
         self._batches = SharedBatches()
-        self.domains = open_domains(opened, workload)
-        """Test and validation images of the shifted domains, by name."""
-        self.task = load_task(workload, self.data.classes, self.device)
-        self._features = Features(self.task, prepared, self.device, limit_gb=workload.data.cache_gb)
-        self.told = self._features.told  # why features are not kept, each reason once
-        self._validation = Validation(workload, self.task, self.data, self.domains, self.device)
+        self.task = load_task(workload, opened.classes, self.device)
+        self._images = TrialImages(workload, opened, self.task, self.device)
+        own = self._images.own
+        self.data, self.domains, self._validation = own.data, own.domains, own.validation
+        self.told = own.features.told  # why features are not kept, each reason once
 
     def start(self, config: TrialConfig, *, number: int = 0, kept: Kept | None = None) -> TrialState:
         """A new trial at step 0.
@@ -86,8 +80,7 @@ class Engine:
         pace = Pace.of(config, len(training))
         start = TrainingProbe(self.task, training, config, self.device) if kept is None else kept
         built = build_model(self.task, config, total_steps=pace.total_steps, start=start)
-        direction = self.workload.direction
-        optimizer = make_optimizer(built.parts, config)
+        optimizer, direction = make_optimizer(built.parts, config), self.workload.direction
         return TrialState(
             number=number,
             config=config,
@@ -102,7 +95,7 @@ class Engine:
             plateau=Plateau.start(direction),
             still=self._without_gradient(built, config, new=kept is None),
             generators=tuple(held_generators(built.model).values()),
-            features=self._features.of(built, config, training),
+            features=tuple(sized.features_of(built, config) for sized in self._images.of(config)),
             micro_batch=config.batch_size,
         )
 
@@ -178,8 +171,8 @@ class Engine:
         return self._validation.measure(model, config, batch_size=batch_size)
 
     def baseline_metrics(self) -> dict[str, float] | None:
-        """Validation metrics of the pretrained baseline; None if its head is new and so meaningless."""
-        if self.task.fresh_head:
+        """Validation metrics of the pretrained baseline; None if its head is new, or trials have folds."""
+        if self.task.fresh_head or self.workload.each_fold:
             return None
         return self.validate(*self.baseline_model()).metrics
 
@@ -188,15 +181,9 @@ class Engine:
         config = TrialConfig.model_validate_json('{"adapter": "none"}')
         return self.task.assemble(config, share=True), config
 
-    def _training(self, config: TrialConfig) -> PreparedSplit:
-        """The training images that a trial uses, computed once for each share."""
-        whole = self.data.splits[Split.TRAIN]
-        if config.train_fraction >= 1:
-            return whole
-        if config.train_fraction not in self._shares:
-            data = self.workload.data.model_copy(update={"train_fraction": config.train_fraction})
-            self._shares[config.train_fraction] = training_part(whole, data)
-        return self._shares[config.train_fraction]
+    def _training(self, config: TrialConfig, epoch: int = 0) -> PreparedSplit:
+        """The training images that a trial uses in an epoch."""
+        return self._images.of(config)[self._images.stage(epoch)].training(config.train_fraction)
 
     # --- one step ---------------------------------------------------------------------------
 
@@ -223,7 +210,7 @@ class Engine:
             apply_freezing(state.parts, config, epoch=float(epoch))
             state.frozen_for = epoch
         self._set_rates(state)
-        images = self.features_of(state).training(self._training(config))
+        images = self.features_of(state).training(self._training(config, epoch))
         batches = train_batches(
             images, epoch=epoch, seed=config.seed, batch_size=config.batch_size, augment=config.augment,
             sampling=config.sampling,
@@ -261,7 +248,8 @@ class Engine:
 
     def features_of(self, state: TrialState) -> Stage:
         """What the trial's frozen blocks compute, at its present epoch."""
-        return state.features.at(state.step // max(1, state.pace.steps_per_epoch))
+        epoch = state.step // max(1, state.pace.steps_per_epoch)
+        return state.features[self._images.stage(epoch)].at(epoch)
 
     def report_after(self, state: TrialState, *, finite: bool) -> Report | None:
         """The report that follows the step just taken, if one does. finite: what the step returned."""
@@ -313,9 +301,13 @@ class Engine:
         started = time.perf_counter()
         squeezed = state.micro_batch < state.config.batch_size
         size = state.micro_batch if squeezed else 32
-        features = self.features_of(state)
+        per_epoch = max(1, state.pace.steps_per_epoch)
+        stage = self._images.stage(max(0, state.step - 1) // per_epoch)  # at the end of an epoch, of this one
+        sized = self._images.of(state.config)
+        smaller = stage < len(sized) - 1
+        features = state.features[stage].at(state.step // per_epoch)
         with features.resumed():
-            found = self._validation.measure(
+            found = sized[stage].validation.measure(
                 state.model, state.config, batch_size=size, features=lambda p: features.evaluation(p, size)
             )
         metrics = found.metrics
@@ -331,6 +323,9 @@ class Engine:
         direction, config = self.workload.direction, state.config
         epoch = state.pace.epoch_of(state.step) if config.epochs else 0.0
         stopping = config.early_stopping
+        if state.best.stage != stage:  # values on images of two sizes do not compare
+            state.best = BestReport.start(direction, stage)
+            state.plateau = state.plateau.without_best(direction)
         before = state.best.epoch
         state.best = state.best.after(value, epoch, direction, stopping.min_delta if stopping else 0.0)
         state.improved = state.best.epoch != before
@@ -342,7 +337,8 @@ class Engine:
             state,
             metrics=metrics,
             objective=state.best.objective(value, self.workload.objective.value),
-            above_floor=found.above_floor,
+            above_floor=None if smaller else found.above_floor,
+            image_size=sized[stage].data.image_size if smaller else None,
             epoch=epoch,
             evaluate_s=evaluate_s,
             outcome=("early_stopped" if stopped else "completed") if state.done else None,
@@ -370,6 +366,7 @@ class Engine:
         epoch: float,
         evaluate_s: float,
         outcome: str | None,
+        image_size: tuple[int, int] | None = None,
     ) -> Report:
         spent, state.spent = state.spent, Spent()
         return Report(
@@ -385,6 +382,7 @@ class Engine:
             peak_mb=peak_memory_mb(self.device),
             done=state.done,
             lanes=spent.lanes,
+            image_size=image_size,
             outcome=outcome,  # type: ignore[arg-type]
         )
 

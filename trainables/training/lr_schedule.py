@@ -67,6 +67,10 @@ class Plateau:
         """The state before the first report."""
         return cls(best=direction.worst)
 
+    def without_best(self, direction: Direction) -> Plateau:
+        """The same rate, with the next report as the first one."""
+        return Plateau(best=direction.worst, factor=self.factor)
+
     def after(self, value: float, config: TrialConfig, direction: Direction) -> Plateau:
         """The state after a report of `value`."""
         if direction.better(value, self.best):

@@ -65,11 +65,13 @@ class BestReport:
     """The value at the last counted improvement; the next one must exceed it by `min_delta`."""
     epoch: float | None = None
     stale: int = 0
+    stage: int = 0
+    """The stage of the trial whose reports these are: of images of one size."""
 
     @classmethod
-    def start(cls, direction: Direction) -> BestReport:
-        """The state before the first report."""
-        return cls(value=direction.worst, bar=direction.worst)
+    def start(cls, direction: Direction, stage: int = 0) -> BestReport:
+        """The state before the first report of a stage."""
+        return cls(value=direction.worst, bar=direction.worst, stage=stage)
 
     def after(self, value: float, epoch: float, direction: Direction, min_delta: float) -> BestReport:
         """The state after a report; only an improvement of more than `min_delta` resets `stale`."""
@@ -81,6 +83,7 @@ class BestReport:
             bar=value if real else self.bar,
             epoch=epoch if better else self.epoch,
             stale=0 if real else self.stale + 1,
+            stage=self.stage,
         )
 
     def objective(self, latest: float, rule: ValueRule) -> float:
@@ -119,8 +122,8 @@ class TrialState:
     """Parameters that are set to train, but have no gradient."""
     generators: tuple[torch.Generator, ...]
     """Random generators that the adapter's layers hold themselves."""
-    features: TrialFeatures
-    """What the model's frozen blocks compute of images, where it is kept."""
+    features: tuple[TrialFeatures, ...]
+    """What the model's frozen blocks compute of images, where it is kept, in each stage of image sizes."""
     micro_batch: int
     """The number of images in one forward pass; halved when memory runs out."""
     step: int = 0

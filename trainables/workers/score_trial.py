@@ -67,7 +67,7 @@ def score_trial(job: ScoringJob) -> ScoringResult:
 
 def shared_engine(job: Job) -> Engine:
     """The engine of the last job of the same experiment in this process, or a new one."""
-    return _engine(job.workload.model_dump_json(), job.prepared)
+    return _engine(job.workload.at_size().model_dump_json(), job.prepared)
 
 
 @lru_cache(maxsize=1)

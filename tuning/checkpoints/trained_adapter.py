@@ -81,7 +81,7 @@ class TrainedAdapter:
     @property
     def workload(self) -> Workload:
         """Task, model, data and objective."""
-        return self.experiment.workload
+        return self.experiment.workload.at_fold(self.config.fold)
 
     @property
     def yaml(self) -> str:
@@ -264,7 +264,12 @@ def _reports(path: Path) -> list[RunReport]:
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
         reports = [json.loads(line) for line in lines if line.endswith("\n")]
         return [
-            RunReport(float(report["epoch"]), dict(report["metrics"]), _pair(report.get("above_floor")))
+            RunReport(
+                float(report["epoch"]),
+                dict(report["metrics"]),
+                _pair(report.get("above_floor")),
+                _size(report.get("image_size")),
+            )
             for report in reports
         ]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -273,6 +278,10 @@ def _reports(path: Path) -> list[RunReport]:
 
 def _pair(ends: Any) -> tuple[float, float] | None:
     return None if ends is None else (float(ends[0]), float(ends[1]))
+
+
+def _size(sides: Any) -> tuple[int, int] | None:
+    return None if sides is None else (int(sides[0]), int(sides[1]))
 
 
 def _json(path: Path) -> dict[str, JsonValue]:

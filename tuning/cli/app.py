@@ -119,6 +119,11 @@ COMMANDS = {
         RESULTS,
         "Rank the settings of a sweep by importance (PED-ANOVA), with their interactions (observational).",
     ),
+    "fidelity": CommandEntry(
+        "tuning.cli.results.fidelity",
+        RESULTS,
+        "Show whether smaller images put trials in the order of images of the model's own size.",
+    ),
     "pareto": CommandEntry(
         "tuning.cli.results.pareto",
         RESULTS,

@@ -41,6 +41,7 @@ def experiment_schema() -> Schema:
     properties["trial"] = _trial(trial, definitions)
     properties["space"] = _space(trial, definitions)
     properties["scheduler"] = {"anyOf": [{"const": "none"}, properties["scheduler"]]}
+    definitions["FidelitySpec"] = _fidelity(definitions["FidelitySpec"])
     schema["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     schema["title"] = "adaptertune experiment"
     return schema
@@ -51,6 +52,16 @@ def _objective(first: Schema) -> Schema:
     items = {"type": "array", "minItems": 1, "prefixItems": [first]}
     items["items"] = {"$ref": "#/$defs/FurtherObjective"}
     return {"anyOf": [first, items], "description": "What a sweep optimises: one metric, or a list."}
+
+
+def _fidelity(whole: Schema) -> Schema:
+    """The name alone, or chosen sizes, of which a number is a square."""
+    side: Schema = {"type": "integer", "minimum": 1}
+    size = {"anyOf": [side, {"type": "array", "items": side, "minItems": 2, "maxItems": 2}]}
+    described = whole["properties"]["resolution"]
+    sizes = {"anyOf": [{"type": "array", "items": size, "minItems": 2}, {"type": "null"}]}
+    sizes |= {key: described[key] for key in ("description", "default") if key in described}
+    return {"anyOf": [{"const": "resolution"}, whole | {"properties": {"resolution": sizes}}]}
 
 
 def attribute_docs(model: type[BaseModel]) -> dict[str, str]:

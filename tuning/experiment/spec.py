@@ -34,6 +34,7 @@ from tuning.experiment.sections.scheduler import SchedulerSpec
 from tuning.experiment.sections.scoring import ScoringSpec
 from tuning.experiment.sections.search import SearchSpec
 from tuning.experiment.sections.views import ViewsSpec
+from tuning.experiment.smaller_images import smaller_images
 from tuning.experiment.space import Space
 
 
@@ -72,14 +73,18 @@ class Experiment(Spec):
     @property
     def workload(self) -> Workload:
         """The settings that all trials share."""
-        return Workload(
+        fold = self.trial.get("fold")
+        whole = Workload(
             task=self.task,
             model=self.model,
             data=self.data,
             objective=self.objective,
             also=tuple(dict.fromkeys([*(o.metric for o in self.further), *self.constraints])),
             definitions=self.definitions,
+            each_fold="fold" in self.space.root,
+            smaller=smaller_images(self.scheduler.asha, self.max_epochs),
         )
+        return whole.at_fold(fold) if isinstance(fold, int) else whole
 
     @property
     def max_epochs(self) -> int:
@@ -90,6 +95,11 @@ class Experiment(Spec):
         given = self.trial.get("epochs", TrialConfig.model_fields["epochs"].default)
         assert isinstance(given, int)
         return given
+
+    @property
+    def packs(self) -> bool:
+        """Whether trials are computed in packs: not if the images of partners may have different sizes."""
+        return self.resources.packs and not self.scheduler.smaller_images
 
     @property
     def trials_asked(self) -> int | None:

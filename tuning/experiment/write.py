@@ -25,4 +25,9 @@ def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> 
         )
     if not document["model"]:
         del document["model"]
+    if (asha := experiment.scheduler.asha) is not None and asha.fidelity is not None:
+        # The rungs say until when images are smaller.
+        rungs = asha.model_dump(mode="json", include={"grace_epochs", "reduction_factor"})
+        smaller = asha.fidelity.model_dump(mode="json", exclude_none=True) or "resolution"
+        document["scheduler"] = {"asha": rungs | {"fidelity": smaller}}
     return dump_yaml(document | ({"trial": trial} if trial else {}))

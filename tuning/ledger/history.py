@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
-from tuning.ledger.outcomes import NOT_OVER, Ending, Outcome, SearchEndedBy
+from tuning.ledger.outcomes import NOT_OVER, STOPPED_EARLY, Ending, Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     AddedRecord,
@@ -92,10 +92,26 @@ class TrialHistory:
 
     @property
     def value(self) -> float | None:
-        """The running objective at its end, or at its last report."""
+        """The running objective at its end, or at its last report; None while its images are smaller."""
         if self.ended is not None:
             return self.ended.value
+        return None if self.on_smaller_images else self.running_objective
+
+    @property
+    def running_objective(self) -> float | None:
+        """The objective of its last report, which compares only with reports of the same image size."""
         return self.reports[-1].objective if self.reports else None
+
+    @property
+    def told_value(self) -> float | None:
+        """What a sampler is told: the value, or what it had reached when it ended on smaller images."""
+        cut = self.ended is not None and self.on_smaller_images and self.outcome in STOPPED_EARLY
+        return self.running_objective if cut else self.value
+
+    @property
+    def on_smaller_images(self) -> bool:
+        """Whether its last report is of smaller images than the model's own."""
+        return bool(self.reports) and self.reports[-1].image_size is not None
 
     @property
     def feasible(self) -> bool:

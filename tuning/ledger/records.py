@@ -233,6 +233,8 @@ class ReportRecord(Record):
     lanes: int = 1
     """The most trials that took their steps together with it, itself included, since the last report. With
     more than one, `train_s` and `peak_mb` are this trial's share."""
+    image_size: tuple[int, int] | None = None
+    """(height, width) of its images, where they were smaller than the model's own; see `Report`."""
     outcome: Literal["completed", "early_stopped"] | None = None
     """How the trial ends with this report; None if it continues."""
 

@@ -80,6 +80,7 @@ class RunReport:
     epoch: float
     metrics: Mapping[str, float | None]
     above_floor: tuple[float, float] | None = None
+    image_size: tuple[int, int] | None = None
 
 
 def best_report(reports: Iterable[Reported], metric: str, direction: Direction) -> Standing | None:

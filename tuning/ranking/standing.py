@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -59,13 +59,32 @@ class Reported(Protocol):
     def above_floor(self) -> tuple[float, float] | None:
         """The 95 % interval of the objective minus its floor; None if it has no floor."""
 
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """The size of its images, if they were smaller than the model's own."""
+
 
 def standing(reports: Iterable[Reported], objective: Objective, upto: float | None = None) -> Standing | None:
     """The best report, the earliest of equal ones, or the last one, as the rule has it.
 
-    upto: reports after this epoch do not count. Reports without a finite value never count; None is
-    returned if no report counts.
+    upto: reports after this epoch do not count. Reports without a finite value never count, nor do those on
+    smaller images than the model's own; None is returned if no report counts.
     """
+    return _standing([r for r in reports if r.image_size is None], objective, upto)
+
+
+def standing_at(reports: Iterable[Reported], objective: Objective, epoch: float) -> Standing | None:
+    """What `standing` gives with `upto`, but on images of the size that the trial had at this epoch.
+
+    For comparing the trials of one experiment at an equal budget: at an epoch all of them have the same size.
+    """
+    made = [r for r in reports if r.epoch <= epoch + NEARLY]
+    return _standing([r for r in made if r.image_size == made[-1].image_size], objective)
+
+
+def _standing(
+    reports: Sequence[Reported], objective: Objective, upto: float | None = None
+) -> Standing | None:
     value, found = objective.direction.worst, None
     for report in reports:
         new = report.metrics.get(objective.metric)
@@ -80,8 +99,11 @@ def standing(reports: Iterable[Reported], objective: Objective, upto: float | No
 
 
 def kept_report(reports: Iterable[Reported], objective: Objective) -> Standing | None:
-    """The report whose weights the engine keeps: the first of the best ones, whatever the rule."""
-    return standing(reports, replace(objective, rule=ValueRule.BEST))
+    """The report whose weights the engine keeps: the first of the best ones, whatever the rule.
+
+    Of a trial whose images became larger, it is one with the size that they have at last.
+    """
+    return standing_at(reports, replace(objective, rule=ValueRule.BEST), math.inf)
 
 
 def reached(ran: float, budget: float | None) -> bool:

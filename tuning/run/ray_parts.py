@@ -89,6 +89,8 @@ def packing_limits(of: Composition, gpus: float) -> Limits | None:
         return None
     if experiment.resources.packing != "off" and experiment.resources.shares_a_gpu:
         say("packing is off, as resources.gpus lets several workers share a GPU")
+    elif experiment.resources.packing != "off" and experiment.scheduler.smaller_images:
+        say("packing is off, as the images of trials have different sizes (scheduler.asha.fidelity)")
     return limits_of(
         experiment.resources,
         experiment.search,

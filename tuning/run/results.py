@@ -24,7 +24,7 @@ from tuning.scheduling.rule import (
 )
 from tuning.search.study import Study
 
-_COSTS = ("step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
+_AS_REPORTED = ("image_size", "step", "train_s", "evaluate_s", "wait_s", "samples", "peak_mb", "lanes")
 
 
 class Results:
@@ -76,7 +76,7 @@ class Results:
             metrics=nested_part(report, "metrics"),
             above_floor=report.get("above_floor"),
             outcome=report.get("outcome"),
-            **{key: report[key] for key in _COSTS if key in report},
+            **{key: report[key] for key in _AS_REPORTED if key in report},
         )
         self._recorder.record(record)
         self._show(record)
@@ -146,7 +146,8 @@ class Results:
     def end(self, number: int, outcome: Outcome, reason: str | None = None) -> None:
         """Record a trial's end, and tell the study."""
         ended = self._recorder.end(number, outcome, reason)
-        self._study.tell(number, outcome, ended.value, reason, values=ended.values)
+        value = self._recorder.trial(number).told_value
+        self._study.tell(number, outcome, value, reason, values=ended.values)
 
     def rests(self, number: int) -> bool:
         """Whether a trial rests by the rule."""

@@ -355,7 +355,7 @@ class Study:
             return
         self._note_as_tried(trial.number, trial.hash, trial.parent)
         if trial.outcome is not None and trial.over:
-            self._results[trial.number] = trial.value is not None
+            self._results[trial.number] = trial.told_value is not None
             self.optuna.add_trial(self._over(trial, TOLD[trial.outcome], end))
             return
         asked, _ = self._ask_for(trial.params)
@@ -375,7 +375,7 @@ class Study:
         """Build an ended trial, equal to what asking, reporting and telling would have left in Optuna."""
         given = as_asked(self._space, trial.params, self._distributions)
         steps = {} if self._told.several else steps_of(trial)
-        ended = self._told.of(state, trial.value, trial.ended.values if trial.ended is not None else {})
+        ended = self._told.of(state, trial.told_value, trial.ended.values if trial.ended is not None else {})
         if ended.state is TrialState.PRUNED and steps:
             ended = replace(ended, values=[steps[max(steps)]])
         return optuna.trial.create_trial(

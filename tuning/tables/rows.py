@@ -173,6 +173,8 @@ def epoch_row(report: ReportRecord, *, byte: int, replaces: bool) -> Row:
     }
     if report.lanes > 1:  # so a table without packs has no column of them
         row["lanes"] = report.lanes
+    if report.image_size is not None:  # likewise
+        row["image_size"] = "{}x{}".format(*report.image_size)
     row |= {f"metrics.{name}": value for name, value in report.metrics.items()}
     return row | _worth(report.above_floor)
 

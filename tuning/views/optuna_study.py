@@ -285,6 +285,8 @@ class StudyView(View):
                 state = self._written[record.of].state
             elif history is not None and (source := history.trials[record.of].ended) is not None:
                 state = TOLD.get(source.outcome, TrialState.COMPLETE)
+        if state is TrialState.PRUNED and record.value is None and record.epoch:  # on smaller images
+            return state, None
         if state is TrialState.FAIL or record.value is None or not math.isfinite(record.value):
             return TrialState.FAIL, None
         told = self._told.of(TrialState.COMPLETE, record.value, record.values)

@@ -100,6 +100,55 @@ def test_what_cannot_be_repeated_is_an_error(tmp_path: Path, sweep: Sweep) -> No
         plan_confirm(Sweep.at(folder), trials=3, seeds=5)
 
 
+FOLDED = {
+    "data": {
+        "masks": {"train": {"images": "a", "masks": "b"}, "classes": ["x", "y"]},
+        "splits": {"train": 0.6, "validation": 0.2, "test": 0.2},
+    }
+}
+
+
+def over_folds(tmp_path: Path, name: str = "digits") -> Sweep:
+    return Sweep.at(write(tmp_path / name, TRIALS, of=experiment(name, **FOLDED)))
+
+
+def test_over_folds_each_trial_is_judged_on_each_fold_once(tmp_path: Path) -> None:
+    plan = plan_confirm(over_folds(tmp_path), trials=2, folds=3)
+    assert (plan.spec.folds, plan.spec.seeds, plan.runs) == (3, (1, 2, 3), 6)
+    assert (plan.spec.unit, plan.spec.overlap) == ("fold", 0.5)
+    asked = confirm_experiment(plan)
+    assert Experiment.model_validate_json(asked.model_dump_json()) == asked
+    assert asked.data.splits.folds == 3
+    assert asked.data.splits.test == 0.2
+    assert asked.workload.each_fold
+    assert asked.scoring.trials is Scored.NONE
+    runs = list(asked.space.grid())
+    assert sorted((p["fold"], p["seed"]) for p in runs) == [(n, n + 1) for n in range(3) for _ in range(2)]  # type: ignore[type-var]
+    assert all(level_of(plan.spec, params) in plan.spec.levels for params in runs)
+    told = []
+    for params in runs:
+        level = level_of(plan.spec, params)
+        assert level is not None
+        value = {"trial 0": (0.6, 0.7, 0.8), "trial 4": (0.5, 0.61, 0.69)}[level.name][params["fold"]]  # type: ignore[index]
+        told.append(Told(params, (0.9, value)))
+    found = confirmed(result_of(Sweep.at(write(tmp_path / asked.name, told, of=asked))))
+    (difference,) = found.result.comparison.differences
+    assert difference.n == 3
+    assert difference.mean == pytest.approx(-0.1), "of the last reports"
+    assert found.result.floor is None
+    assert "over 3 folds, validation dice" in found.answer
+    table = confirmed_table(found)
+    assert "Nadeau and Bengio" in table.caption
+    assert {row[table.columns.index("optimism")] for row in table.rows} == {"–"}
+    assert confirmed_json(found)["optimism"] == {"trial 0": None, "trial 4": None}
+    assert "last report" in seed_sentences(found.result)[-1]
+
+
+def test_data_with_validation_images_of_their_own_have_no_folds(sweep: Sweep) -> None:
+    with pytest.raises(AblationError, match="validation images of their own; repeat over --seeds"):
+        plan_confirm(sweep, trials=2, folds=3)
+
+
 # --- the space --------------------------------------------------------------------------------
 
 TREE = {

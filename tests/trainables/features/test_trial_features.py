@@ -86,7 +86,7 @@ def test_states_are_computed_once_for_all_trials_and_processes(cache: Path, comp
     other = engine()
     state = other.start(trial(**HEAD_ONLY))
     for epoch in range(2):
-        served = state.features.at(epoch).training(other.data.splits[Split.TRAIN])
+        served = state.features[0].at(epoch).training(other.data.splits[Split.TRAIN])
         batches = train_batches(served, epoch=epoch, seed=5, batch_size=4, augment=trial(**HEAD_ONLY).augment)
         assert all(batch.images.is_meta and batch.hidden is not None for batch in batches)
     assert len(computed) == 10, "another worker reads what the first has written"
@@ -315,9 +315,9 @@ def test_models_with_the_same_frozen_blocks_continue_from_one_batch(
         batch_size=4,
         augment=trial(adapter="none", augment=FLIPPED).augment,
     )[0]
-    hidden = states[0].features.at(1).states(batch)
+    hidden = states[0].features[0].at(1).states(batch)
     for state in states:
-        stage = state.features.at(1)
+        stage = state.features[0].at(1)
         assert stage.exact is not None
         with torch.no_grad():
             plain = made.task.loss(state.model, batch, state.config)
@@ -331,7 +331,7 @@ def test_models_with_the_same_frozen_blocks_continue_from_one_batch(
 def test_evaluations_in_smaller_batches_give_the_same_metrics(cache: Path) -> None:
     made = engine()
     state, _ = trained(made, **HEAD_ONLY)
-    stage = state.features.at(3)
+    stage = state.features[0].at(3)
     split = made.data.splits[Split.VALIDATION]
     served = stage.evaluation(split, 32)
     with stage.resumed():

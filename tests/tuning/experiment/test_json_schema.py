@@ -31,6 +31,8 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
         {"space": {"weight_decay": {"float": [0.0, 0.1], "scale_with": "lora.rank"}}},
         {"trial": {"lora.rank": 0}},
         {"scheduler": "bohb"},
+        {"scheduler": {"asha": {"fidelity": "epochs"}}},
+        {"scheduler": {"asha": {"fidelity": {"resolution": [32]}}}},
         {"source_text": ""},
         {"definitions": {"dice": 2}},
     ):
@@ -39,6 +41,13 @@ def test_the_schema_accepts_what_is_valid_and_knows_the_space(file: Path) -> Non
     assert validator.is_valid(valid | {"space": prior})
     scaled = {"learning_rate": {"float": [1e-4, 1e-2], "scale_with": "lora.rank"}}
     assert validator.is_valid(valid | {"space": scaled})
+
+
+def test_a_short_form_is_in_the_schema() -> None:
+    validator = jsonschema.Draft202012Validator(experiment_schema())
+    valid = {"name": "a", "task": "detection", "objective": {"metric": "map"}}
+    for fidelity in ("resolution", {"resolution": [32, 64]}, {"resolution": [[32, 48], [64, 96]]}, {}):
+        assert validator.is_valid(valid | {"scheduler": {"asha": {"fidelity": fidelity}}}), fidelity
 
 
 def test_every_setting_is_in_the_reference() -> None:

@@ -46,6 +46,23 @@ CASES = [
         confirm="confirm: {seeds: 0}",
     ),
     case(
+        "line 10  confirm.folds  must be at least 2, got 1",
+        confirm="confirm: {folds: 1}",
+    ),
+    case(
+        "line 10  confirm  takes seeds or folds, not both, as each fold has a seed of its own; remove one",
+        confirm="confirm: {seeds: 5, folds: 5}",
+    ),
+    case(
+        "line 4  trial.fold  needs data.splits.folds, the number of parts, such as folds: 5",
+        trial="trial: {epochs: 6, fold: 1}",
+    ),
+    case(
+        "line 7  space.fold  must be 0 to 2 of 3 folds, got 3",
+        space="space:\n  lora.rank: {choice: [4, 8]}\n  fold: {choice: [0, 3]}",
+        data="data: {masks: {train: {images: a, masks: b}, classes: [x, y]}, splits: {folds: 3}}",
+    ),
+    case(
         "line 10  confirm.trails  unknown key; did you mean 'trials'?",
         confirm="confirm: {trails: 3}",
     ),
@@ -264,7 +281,7 @@ CASES = [
     ),
     case(
         "line 10  ablation.seeds  must have at least 1 item, got 0",
-        "line 10  ablation.wat    unknown key; available: of, trial, factor, levels, reference, seeds, stage, notes",
+        "line 10  ablation.wat    unknown key; available: of, trial, factor, levels, reference, seeds, folds, stage, notes",
         x='ablation: {of: x, trial: 1, factor: r, reference: "4", wat: 1, seeds: [], levels: [{name: "4", settings: {lora.rank: 4}}]}',
     ),
 ]

@@ -209,6 +209,51 @@ CASES = [
         scheduler="scheduler: {asha: {within: [learning_rate]}}",
     ),
     case(
+        "line 9  scheduler.asha.fidelity  must be resolution, or sizes such as {resolution: [96, 128, 160]}, got 'epochs'",
+        scheduler="scheduler: {asha: {fidelity: epochs}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity.resolution  must be two or more sizes in pixels that rise to that of the model's images, such as [96, 128, 160] or [[96, 128], [192, 256]], got [64, 32]",
+        scheduler="scheduler: {asha: {fidelity: {resolution: [64, 32]}}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity.resolution  must be two or more sizes in pixels that rise to that of the model's images, such as [96, 128, 160] or [[96, 128], [192, 256]], got 32",
+        scheduler="scheduler: {asha: {fidelity: {resolution: 32}}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity.size  unknown key; available: resolution",
+        scheduler="scheduler: {asha: {fidelity: {size: [32, 64]}}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity  needs a rung for each of 3 sizes, and 6 epochs have 2 rungs (1, 3); use fewer sizes, a smaller grace_epochs or reduction_factor, or more epochs",
+        scheduler="scheduler: {asha: {fidelity: {resolution: [16, 32, 64]}}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity  changes sizes between whole epochs, and the rungs 0.1, 0.3, 0.9, 2.7 are too near to each other for 3 sizes; use a larger grace_epochs or reduction_factor, or fewer sizes",
+        scheduler="scheduler: {asha: {fidelity: resolution, grace_epochs: 0.1}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity  needs the same number of epochs in all trials, and space searches epochs; set trial.epochs",
+        trial="trial: {batch_size: 4}",
+        space="space:\n  adapter: {choice: [lora, adalora]}\n  epochs: {int: [6, 9]}",
+        scheduler="scheduler: {asha: {fidelity: resolution}}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity.resolution  must end with model.image_size, [64, 64], got [48, 48]",
+        scheduler="scheduler: {asha: {fidelity: {resolution: [32, 48]}}}",
+        model="model: {image_size: [64, 64]}",
+    ),
+    case(
+        "line 9  scheduler.asha.fidelity  needs one objective without constraints, because values on smaller images are not the final ones of any of them; remove it, or the other objectives and the constraints",
+        scheduler="scheduler: {asha: {fidelity: resolution}}",
+        constraints="constraints: {iou: {at_least: 0.1}}",
+    ),
+    case(
+        "line 10  resources.packing  is 4, but with scheduler.asha.fidelity the trials of a pack would have images of different sizes; use auto or off, with which each trains alone, or remove fidelity",
+        scheduler="scheduler: {asha: {fidelity: resolution}}",
+        resources="resources: {packing: 4}",
+    ),
+    case(
         "line 9  scheduler.hyperband.grace_epochs  is 6, but trials run 6 epochs, so none would be stopped; use a smaller value or scheduler: none",
         scheduler="scheduler: {hyperband: {grace_epochs: 6}}",
     ),

@@ -15,7 +15,7 @@ from trainables.specs.workload import Direction, ValueRule
 from trainables.training.state import BestReport
 from tuning.ledger.history import History
 from tuning.ledger.records import ReportRecord
-from tuning.ranking.standing import Objective, Standing, kept_report, reached, standing
+from tuning.ranking.standing import Objective, Standing, kept_report, reached, standing, standing_at
 
 BEST = Objective("dice", Direction.MAXIMIZE, ValueRule.BEST)
 LAST = Objective("dice", Direction.MAXIMIZE, ValueRule.LAST)
@@ -118,3 +118,18 @@ def test_the_recorded_value_is_that_of_the_reports() -> None:
                 assert trial.value == (None if found is None else found.value)
                 compared += found is not None
     assert compared > 500
+
+
+def test_reports_on_smaller_images_have_no_standing() -> None:
+    """Dice 0.9 on small images, then 0.4 and 0.5 on the model's own; weights are kept of the last size."""
+    small = [r.model_copy(update={"image_size": (32, 32)}) for r in reports(0.9, 0.8)]
+    own = [r.model_copy(update={"epoch": r.epoch + 1}) for r in reports(0.4, 0.5)]
+    assert standing(small, BEST) is None
+    assert standing([*small, *own], BEST, 1.0) is None
+    assert kept_report(small, BEST) == Standing(0.9, 0.5, {"dice": 0.9, "loss": pytest.approx(0.1)})
+    for found in (standing([*small, *own], BEST), kept_report([*small, *own], BEST)):
+        assert found is not None
+        assert (found.value, found.epoch) == (0.5, 2.0)
+    at = standing_at([*small, *own], BEST, 1.0)
+    assert at is not None
+    assert (at.value, at.epoch) == (0.9, 0.5)

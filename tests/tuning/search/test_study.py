@@ -307,3 +307,22 @@ def held(trial: optuna.trial.FrozenTrial) -> list[Any]:
         trial.number, trial.state, trial.values, trial.params, trial.distributions,
         trial.intermediate_values, trial.user_attrs,
     ]  # fmt: skip
+
+
+def test_a_trial_stopped_on_smaller_images_is_told_as_pruned_with_what_it_had_reached() -> None:
+    """It has no value of its own, and a study that is built again from the record knows the same."""
+    asked, record = study(NUMBERS), Record()
+    proposal = asked.propose()
+    assert isinstance(proposal, Proposal)
+    record.add(proposal, None)
+    small = ReportRecord(trial=0, epoch=1.0, step=1, objective=0.4, image_size=(32, 32))
+    for line in (small, EndedRecord(trial=0, outcome=Outcome.PRUNED, value=None, epoch=1.0)):
+        record.history = record.history.with_record(line)
+    trial = record.history.trials[0]
+    assert (trial.value, trial.told_value) == (None, 0.4)
+    asked.report(0, 1.0, 0.4)
+    asked.tell(0, Outcome.PRUNED, trial.told_value)
+    again = study(NUMBERS, history=record.history)
+    told, rebuilt = (of.optuna.trials[0] for of in (asked, again))
+    assert (told.state, told.value) == (rebuilt.state, rebuilt.value) == (TrialState.PRUNED, 0.4)
+    assert told.intermediate_values == rebuilt.intermediate_values == {1000: 0.4}

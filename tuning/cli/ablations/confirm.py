@@ -20,7 +20,13 @@ def run_confirm(
     trials: Annotated[
         int, typer.Option(min=1, max=100, help="How many of the best finished trials are repeated.")
     ] = 3,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="The number of new seeds for each.")] = 5,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="The number of new seeds for each. Default: 5.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, max=1000, help="In place of seeds: the folds of a cross-validation."),
+    ] = None,
     new_name: Annotated[
         str | None, typer.Option("--name", help="The name of the new experiment. Default: NAME-confirm.")
     ] = None,
@@ -34,22 +40,27 @@ def run_confirm(
 
         adaptertune confirm nuclei
         adaptertune confirm nuclei --trials 5 --seeds 10 --dry-run
+        adaptertune confirm nuclei --folds 5
 
     Every trial is repeated at full budget with the same seeds, which no trial of the search had, and
-    compared on test images. The same command continues one that was interrupted. docs/how-to/confirm.md
-    explains the answer.
+    compared on test images. With --folds it is trained once without each fold of the images that are left
+    after test, and judged on that fold. The same command continues one that was interrupted.
+    docs/how-to/confirm.md explains the answer.
     """
     from tuning.ledger.storage import find_experiment, storage_folder
 
     folder = find_experiment(name, storage_folder(storage)).absolute()
-    confirm_best(folder, trials=trials, seeds=seeds, name=new_name, address=address, dry_run=dry_run)
+    confirm_best(
+        folder, trials=trials, seeds=seeds, folds=folds, name=new_name, address=address, dry_run=dry_run
+    )
 
 
 def confirm_best(
     folder: Path,
     *,
     trials: int,
-    seeds: int,
+    seeds: int | None = None,
+    folds: int | None = None,
     name: str | None = None,
     address: str | None = None,
     dry_run: bool = False,
@@ -60,17 +71,25 @@ def confirm_best(
     before anything trains.
     """
     from analysis.ablation.confirm import confirm_experiment, plan_confirm
+    from analysis.ablation.design import AblationError
     from analysis.query.sweep import Sweep
     from tuning.cli.ablations.plan import begun_experiment
     from tuning.cli.ablations.result import show_result
     from tuning.cli.ablations.run_plan import refuse_other_seeds, run_to_end
-    from tuning.experiment.sections.confirm import confirm_name
+    from tuning.experiment.sections.confirm import BOTH, USUAL_SEEDS, confirm_name
 
+    if seeds is not None and folds is not None:
+        raise AblationError(f"confirm {BOTH}")
     sweep, storage = Sweep.at(folder), folder.parent
     to = storage / (name or confirm_name(sweep.name))
     begun = begun_experiment(to)
     plan = plan_confirm(
-        sweep, trials=trials, seeds=seeds, name=name, begun=begun.ablation if begun is not None else None
+        sweep,
+        trials=trials,
+        seeds=seeds or USUAL_SEEDS,
+        folds=folds,
+        name=name,
+        begun=begun.ablation if begun is not None else None,
     )
     experiment = confirm_experiment(plan)
     if begun is not None:
@@ -87,7 +106,9 @@ def confirm_as_asked(folder: Path, address: str | None) -> None:
 
     asked = experiment_of(read_header(folder)).confirm
     if asked is not None:
-        confirm_best(folder.absolute(), trials=asked.trials, seeds=asked.seeds, address=address)
+        confirm_best(
+            folder.absolute(), trials=asked.trials, seeds=asked.seeds, folds=asked.folds, address=address
+        )
 
 
 def require_free_name(experiment: Experiment, storage: Path) -> None:
@@ -122,7 +143,10 @@ def print_plan(plan: ConfirmPlan) -> None:
         for level in spec.levels
     )
     seeds = ", ".join(map(str, spec.seeds))
-    caption = f"all other settings as in {spec.of}, without early stopping by a scheduler; seeds {seeds}"
+    over = "" if spec.folds is None else f"{spec.folds} folds, "
+    caption = (
+        f"all other settings as in {spec.of}, without early stopping by a scheduler; {over}seeds {seeds}"
+    )
     columns = ("trial", f"validation {metric}, search", "settings")
     print_table(console(), Table(f"{plan.name}: the plan", columns, rows, caption))
     print_lines(console(), f"trials  {plan.runs}")

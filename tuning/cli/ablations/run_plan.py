@@ -54,7 +54,8 @@ def refuse_other_seeds(begun: Experiment, asked: Experiment, folder: Path) -> No
     """Raise StorageError where `folder` holds another design than the one asked for, or fewer seeds."""
     had, wanted = begun.ablation, asked.ablation
     # The same number of other seeds means another base, which differs in more than that.
-    if had is not None and wanted is not None and len(had.seeds) != len(wanted.seeds):
+    of_seeds = had is not None and wanted is not None and had.folds is None and wanted.folds is None
+    if of_seeds and had is not None and wanted is not None and len(had.seeds) != len(wanted.seeds):
         raise StorageError(
             f"{folder.name} has begun with {plural(len(had.seeds), 'seed')}, and --seeds asks for"
             f" {len(wanted.seeds)}. The number of seeds is fixed in advance: seeds that are added"

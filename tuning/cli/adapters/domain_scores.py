@@ -89,7 +89,7 @@ def score_domains(
     when empty.  metric: of `relative` and `collapsed`; that of the objective when None.
     Raises DataError for classes that the adapter does not know, AdaptertuneError for an unknown metric.
     """
-    workload = trained.workload
+    workload = trained.workload.at_size()
     if data is not None:
         workload = workload.model_copy(update={"data": read_data(data, workload.task)})
     shifts = [_shift(text, workload) for text in domains] or _all_domains(workload, part)

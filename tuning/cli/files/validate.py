@@ -25,6 +25,7 @@ def run_validate(file: File, set_: Sets = None) -> None:
 
     experiment = load_experiment(file, set_ or [])
     found = _check_surroundings(experiment, file)
+    _check_sizes(experiment, file)
     if experiment.search.optuna is not None:
         from tuning.search.sampler_check import check_sampler  # optuna
 
@@ -47,6 +48,24 @@ def run_validate(file: File, set_: Sets = None) -> None:
     )
     for line in [f"data.folder: {found}"] * bool(found) + search_notes(experiment):
         typer.echo(line)
+
+
+def _check_sizes(experiment: Experiment, file: str) -> None:
+    """Raise ExperimentFileError if the model does not take the smaller images; unknown for one on the hub."""
+    workload = experiment.workload
+    if workload.smaller is None:
+        return
+    from tuning.experiment.checks.local_checkpoint import config_of
+
+    if not config_of(workload.model, workload.task):
+        return
+    from trainables.errors import ModelError
+    from trainables.image_sizes import smaller_sizes
+
+    try:
+        smaller_sizes(workload)
+    except ModelError as error:
+        raise ExperimentFileError(f"{file}: 1 error\n  {error}") from error
 
 
 def _check_surroundings(experiment: Experiment, file: str) -> str:

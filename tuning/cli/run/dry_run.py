@@ -127,7 +127,7 @@ def _row(config: TrialConfig, run: DryRun) -> tuple[str, ...]:
 def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
     number = "an unlimited number of" if expected.trials is None else str(expected.trials)
     stops = experiment.scheduler.rule is not None
-    packed = experiment.resources.packing != "off" and not experiment.resources.shares_a_gpu
+    packed = experiment.packs
     parallel = f"{expected.side_by_side} in parallel"
     if packed:
         parallel = f"{plural(expected.side_by_side, 'worker')} in parallel that may train several at once"

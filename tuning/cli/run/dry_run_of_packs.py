@@ -29,7 +29,9 @@ def pack_lines(
     )
     if limits is None:
         off = resources.packing == "off"
-        why = "" if off else f", as several workers share a GPU (resources.gpus: {gpus:g})"
+        shared = f", as several workers share a GPU (resources.gpus: {gpus:g})"
+        sizes = ", as the images of trials have different sizes (scheduler.asha.fidelity)"
+        why = "" if off else sizes if experiment.scheduler.smaller_images else shared
         yield f"packing off{why}: a worker trains one trial at a time"
         return
     tried = _packed(experiment, measured)

@@ -95,7 +95,7 @@ def train_configuration(
             on_report=on_report,
             on_start=on_start,
             on_head=lambda head: print_lines(out, head.value),
-            advance_with=_in_a_pack if experiment.resources.packs else _alone,
+            advance_with=_in_a_pack if experiment.packs else _alone,
             threads=threads,
         )
     if last.outcome == "diverged":

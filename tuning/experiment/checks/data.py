@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pydantic import JsonValue
+
 from trainables.specs.data import DataSpec, DomainPart, DomainSpec, HubData
 from trainables.specs.data_splits import FOLDS_TAKEN
 from trainables.specs.workload import ROBUSTNESS, MetricName, Task
+from tuning.experiment.checks.draft import Draft
 from tuning.experiment.file_errors import Path, Violation, suggestion
 
 HUB_BOXES = ("boxes",)
@@ -29,6 +32,25 @@ def check_data(data: DataSpec, task: Task | None) -> Iterator[Violation]:
         yield Violation(("data", "splits", "folds"), FOLDS_TAKEN)
     for name, domain in data.domains.items():
         yield from _domain(("data", "domains", name), domain, data)
+
+
+def check_fold(draft: Draft) -> Iterator[Violation]:
+    """The setting `fold`, fixed or searched, must name one of the parts of `data.splits.folds`."""
+    if draft.data is None or ("fold" not in draft.trial and "fold" not in draft.space.root):
+        return
+    folds = draft.data.splits.folds
+    given: list[tuple[Path, JsonValue]] = [(("trial", "fold"), draft.trial.get("fold"))]
+    for number, domain in enumerate(draft.space.root.get("fold", ())):
+        values = domain.choice if domain.choice is not None else [domain.highest]
+        given += [(("space", "fold", number), value) for value in values]
+    for path, value in given:
+        if not isinstance(value, int):
+            continue
+        if folds is None:
+            yield Violation(path, "needs data.splits.folds, the number of parts, such as folds: 5")
+            return
+        if value >= folds:
+            yield Violation(path, f"must be 0 to {folds - 1} of {folds} folds, got {value}")
 
 
 def shift_errors(asked: MetricName, data: DataSpec) -> Iterator[str]:

@@ -14,6 +14,7 @@ from tuning.experiment.space import ADAPTER, Space
 
 if TYPE_CHECKING:
     from tuning.experiment.sections.objectives import BoundSpec, FurtherObjective
+    from tuning.experiment.sections.resources import ResourceSpec
     from tuning.experiment.sections.scheduler import SchedulerSpec
     from tuning.experiment.sections.search import SearchSpec
 
@@ -31,6 +32,7 @@ class Draft:
     constraints: dict[str, BoundSpec] = field(default_factory=dict)
     search: SearchSpec | None = None
     scheduler: SchedulerSpec | None = None
+    resources: ResourceSpec | None = None
     trial: dict[str, JsonValue] = field(default_factory=dict)
     """Fixed settings by dotted name."""
     invalid: frozenset[str] = frozenset()

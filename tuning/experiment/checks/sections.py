@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 from trainables.backbones import EMBEDDED, no_backbone
 from trainables.specs.workload import Task
 from trainables.wording import plural
-from tuning.experiment.checks.data import check_data
+from tuning.experiment.checks.data import check_data, check_fold
 from tuning.experiment.checks.draft import Draft, is_inside, join_or
 from tuning.experiment.checks.goals import check_goals
 from tuning.experiment.checks.local_checkpoint import config_of
 from tuning.experiment.checks.objective import check_loss_weights, check_objective
 from tuning.experiment.checks.peft_methods import method_error
 from tuning.experiment.checks.population import check_population
+from tuning.experiment.checks.smaller_images import check_smaller_images
 from tuning.experiment.checks.space import check_space
 from tuning.experiment.file_errors import Violation, describe_value, suggestion
 from tuning.experiment.sections.scheduler import AshaRule, SchedulerSpec
@@ -39,6 +40,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
     yield from _backbone(draft)
     if draft.data is not None:
         yield from check_data(draft.data, draft.task)
+        yield from check_fold(draft)
     yield from check_objective(draft)
     yield from check_goals(draft)
     yield from check_loss_weights(draft)
@@ -46,6 +48,7 @@ def check_parts(draft: Draft) -> Iterator[Violation]:
     yield from check_space(draft)
     yield from _search(draft)
     yield from _scheduler(draft)
+    yield from check_smaller_images(draft)
 
 
 def check_first(draft: Draft) -> Iterator[Violation]:

@@ -60,6 +60,8 @@ class AblationSpec(Spec):
     reference: str
     """The level that the others are compared with."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
+    folds: Annotated[int, Field(ge=2)] | None = None
+    """Where trials are confirmed over folds: their number. Run number i of a level has fold i and seed i."""
     stage: AblationStage = AblationStage.COMPARE
     notes: tuple[str, ...] = ()
     """What readers of the result must know about the design."""
@@ -73,11 +75,23 @@ class AblationSpec(Spec):
             raise ValueError(f"reference must be one of the levels {', '.join(names)}, got {self.reference}")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError("seeds must differ: a seed given twice would repeat the same trial")
+        if self.folds is not None and len(self.seeds) != self.folds:
+            raise ValueError(f"needs a seed for each of {self.folds} folds, got {len(self.seeds)}")
         if self.pivot is None and self.stage is not AblationStage.CONFIRM:
             raise ValueError("levels must differ in one setting that all of them set")
         if len({config_hash(level.settings) for level in self.levels}) < len(self.levels):
             raise ValueError("levels must differ in their settings")
         return self
+
+    @property
+    def unit(self) -> str:
+        """What pairs the runs of the levels, in words."""
+        return "seed" if self.folds is None else "fold"
+
+    @property
+    def overlap(self) -> float:
+        """Images that judge a run divided by those that it trained on, where runs share these; else 0."""
+        return 0.0 if self.folds is None else 1 / (self.folds - 1)
 
     @property
     def pivot(self) -> str | None:

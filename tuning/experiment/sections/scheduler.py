@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Self
+from itertools import pairwise
+from typing import Annotated, Any, Self
 
 from pydantic import (
     Field,
+    field_validator,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from trainables.specs.base import Count, Hundredths, Share, Spec
 
@@ -24,6 +27,51 @@ class AshaRule(StrEnum):
     """It is one of the best of the rung, its own value counted; asked again at each later report."""
 
 
+class FidelitySpec(Spec):
+    """What low rungs have less of, besides epochs: `resolution` in the file, for sizes that are chosen."""
+
+    resolution: tuple[tuple[int, int], ...] | None = None
+    """(height, width) of the images up to each rung, rising to the model's own at the highest one; one number
+    for a square. When absent: 0.5, 0.71 and 1 times the model's own sides."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            if value != "resolution":
+                raise PydanticCustomError("fidelity", _FIDELITY)
+            return {}
+        return value
+
+    @field_validator("resolution", mode="before")
+    @classmethod
+    def _rising_sizes(cls, value: Any) -> Any:
+        if value is None:
+            return None
+        pairs = [[side, side] if isinstance(side, int) else side for side in value] if _is_list(value) else []
+        sizes = [tuple(pair) for pair in pairs if _is_size(pair)]
+        rising = all(a[0] < b[0] and a[1] < b[1] for a, b in pairwise(sizes))
+        if len(sizes) < 2 or len(sizes) < len(pairs) or not rising:
+            raise PydanticCustomError("resolution", _SIZES)
+        return tuple(sizes)
+
+
+_FIDELITY = "must be resolution, or sizes such as {resolution: [96, 128, 160]}"
+_SIZES = (
+    "must be two or more sizes in pixels that rise to that of the model's images, such as [96, 128, 160] or"
+    " [[96, 128], [192, 256]]"
+)
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
+
+def _is_size(pair: Any) -> bool:
+    sides = pair if _is_list(pair) else ()
+    return len(sides) == 2 and all(type(side) is int and side > 0 for side in sides)
+
+
 class AshaSpec(Spec):
     """Asynchronous successive halving with one bracket."""
 
@@ -37,6 +85,8 @@ class AshaSpec(Spec):
     """Parameters of the space: a trial is compared only with trials that have the same values of them."""
     rest: bool = False
     """With rank: where too few trials have come as far to compare with, a trial waits for them."""
+    fidelity: FidelitySpec | None = None
+    """Low rungs have smaller images, if it is given."""
 
 
 class HyperbandSpec(Spec):
@@ -104,6 +154,11 @@ class SchedulerSpec(Spec):
     def rule(self) -> str | None:
         """The key of the section that is given, such as asha; None if no trial is stopped early."""
         return next((name for name in SchedulerSpec.model_fields if getattr(self, name) is not None), None)
+
+    @property
+    def smaller_images(self) -> bool:
+        """Whether trials begin with smaller images."""
+        return self.asha is not None and self.asha.fidelity is not None
 
     @property
     def section(self) -> Spec | None:

@@ -41,9 +41,9 @@ def limits_of(
     """The limits of an experiment; None if each worker runs one trial at a time.
 
     trials: their number, if there is one.  gpus: those of a worker. With a fraction of one, several workers
-    share a device, and none runs a pack.
+    share a device, and none runs a pack. Nor do trials whose images become larger: their sizes would differ.
     """
-    if resources.packing == "off" or 0 < gpus < 1:
+    if resources.packing == "off" or 0 < gpus < 1 or scheduler.smaller_images:
         return None
     learns = scheduler.rule is not None or search.learns
     return Limits(resources.packing, resources.concurrent, trials, learns)

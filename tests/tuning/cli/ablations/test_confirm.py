@@ -71,6 +71,8 @@ def test_mistakes_are_said_before_anything_trains(run: Run, storage: Path, scrip
     run("confirm", "digits", "--trials", "2", "--seeds", "2")
     for arguments, said in (
         (("digits", "--seeds", "4"), "digits-confirm has begun with 2 seeds, and --seeds asks for 4"),
+        (("digits", "--seeds", "2", "--folds", "2"), "confirm takes seeds or folds, not both"),
+        (("digits", "--folds", "2"), "have validation images of their own"),
         (("digits-confirm",), "digits-confirm is a designed experiment, whose runs are repeated already"),
         (("nothing",), "nothing"),
     ):

@@ -93,3 +93,18 @@ def test_validate_says_where_a_search_stays_random(run: Callable[..., Result], t
     file.write_text(SEARCHED + "search: {trials: 12, nsga2: {}}\n")
     out = run("validate", str(file)).stdout
     assert "search.nsga2 learns from 20 trials at a time, and the search has 12" in out
+
+
+def test_a_size_that_the_model_does_not_take_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "sized.yaml"
+    text = (
+        "name: sized\ntask: segmentation\nobjective: {metric: dice}\ntrial: {epochs: 9}\n"
+        "space: {lora.rank: {choice: [4, 8]}}\nsearch: {grid: {}}\n"
+        "scheduler: {asha: {fidelity: {resolution: [SIDE, 64]}}}\n"
+    )
+    file.write_text(text.replace("SIDE", "32"))
+    assert "valid" in run("validate", str(file)).stdout
+    file.write_text(text.replace("SIDE", "20"))
+    said = " ".join(run("validate", str(file), code=2).stderr.split())
+    assert "scheduler.asha.fidelity: images of [20, 20] pixels" in said
+    assert "sides must be multiples of the patch" in said

@@ -79,3 +79,8 @@ def test_trials_are_spread_evenly(at_once: int, packs: int, lanes: int, sizes: l
     for i in range(packs):
         others = given[:i] + given[i + 1 :]
         assert free_lanes(at_once, packs=packs, lanes=lanes, size=given[i], others=others) <= 0
+
+
+def test_there_are_no_packs_where_images_become_larger() -> None:
+    scheduler = {"asha": {"grace_epochs": 1.0, "fidelity": "resolution"}}
+    assert of(scheduler=scheduler, resources={"packing": "auto"}) is None
