@@ -26,7 +26,7 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m "not slow and not exhaustive" -n 3 --dist loadfile  # Ray's starts are mostly waiting
 
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m slow -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "slow and not exhaustive" -n 2 --dist loadfile
 
 test-exhaustive: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m exhaustive

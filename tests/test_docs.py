@@ -41,7 +41,7 @@ CURRENT = {name: text for name, text in PAGES.items() if name != "CHANGELOG.md"}
 README_LINES = 150
 FENCE = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.M | re.S)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`( \*slow\*)?")
+NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`(?: \*(slow|exhaustive)\*)?")
 OURS = re.compile(
     r"`((?:adaptertune|analysis|tuning|trainables|cluster|search_spaces|tests|benchmarks|docs)/[\w./-]*)`"
 )
@@ -110,34 +110,37 @@ def test_the_readme_stays_short() -> None:
 
 
 @cache
-def slow_by_name(file: str) -> dict[str, bool]:
-    """The tests in a file, and whether each is slow."""
+def suite_by_name(file: str) -> dict[str, str]:
+    """The tests in a file, and what runs each: `slow`, `exhaustive`, or nothing for `make test`."""
     tree = ast.parse((ROOT / "tests" / file).read_text(encoding="utf-8"))
-    whole = any(
-        isinstance(node, ast.Assign)
+    whole = " ".join(
+        ast.unparse(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign)
         and isinstance(node.targets[0], ast.Name)
         and node.targets[0].id == "pytestmark"
-        and "mark.slow" in ast.unparse(node.value)
-        for node in tree.body
     )
     return {
-        node.name: whole or any("mark.slow" in ast.unparse(d) for d in node.decorator_list)
+        node.name: _suite(" ".join([whole, *map(ast.unparse, node.decorator_list)]))
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     }
 
 
-REFERENCES = sorted(
-    {(file, test, bool(slow)) for text in CURRENT.values() for file, test, slow in NAMED.findall(text)}
-)
+def _suite(marks: str) -> str:
+    return next((suite for suite in ("exhaustive", "slow") if f"mark.{suite}" in marks), "")
 
 
-@pytest.mark.parametrize(("file", "test", "slow"), REFERENCES)
-def test_every_test_that_is_named_exists(file: str, test: str, slow: bool) -> None:
+REFERENCES = sorted({named for text in CURRENT.values() for named in NAMED.findall(text)})
+
+
+@pytest.mark.parametrize(("file", "test", "suite"), REFERENCES)
+def test_every_test_that_is_named_exists(file: str, test: str, suite: str) -> None:
     file = file.removeprefix("tests/")
     assert (ROOT / "tests" / file).is_file(), f"there is no tests/{file}"
-    assert test in slow_by_name(file), f"tests/{file} has no {test}; it has {', '.join(slow_by_name(file))}"
-    assert slow_by_name(file)[test] == slow, f"{test} is {'not ' if slow else ''}run by make test-slow"
+    known = suite_by_name(file)
+    assert test in known, f"tests/{file} has no {test}; it has {', '.join(known)}"
+    assert known[test] == suite, f"{test} is run by make test{known[test] and '-'}{known[test]}"
 
 
 @pytest.mark.parametrize(("page", "least"), [("fidelity", 40), ("reliability", 30)])

@@ -93,6 +93,7 @@ def test_a_driver_killed_three_times(whole: Place, place: Place) -> None:
     assert_survives_kills_of_the_driver(place, whole, place.launch_packed(), moments)
 
 
+@pytest.mark.exhaustive
 def test_a_driver_killed_where_the_worker_decides_how_many_trials_it_takes(
     place: Place, cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -122,6 +123,7 @@ def test_a_killed_pack_continues_each_trial_from_its_own_checkpoint(whole: Place
     assert count_continued(place.folder, [cut]) == 3
 
 
+@pytest.mark.exhaustive
 def test_trials_whose_pack_dies_twice_run_alone_and_lose_nothing(place: Place) -> None:
     cuts: list[Cut] = []
     before: dict[int, int] = {}
@@ -167,6 +169,7 @@ def test_ctrl_c_saves_each_trial_of_the_pack(whole: Place, place: Place) -> None
     assert_same(place, whole)
 
 
+@pytest.mark.exhaustive
 def test_a_trial_that_the_user_stops_saves_nothing_more_and_the_others_go_on(place: Place) -> None:
     with place.run(*place.launch_packed("search.trials=6", "scheduler=none", "trial.epochs=12")) as driver:
         driver.wait_for_events(3)

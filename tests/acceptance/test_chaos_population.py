@@ -54,7 +54,7 @@ def test_a_population_whose_driver_is_killed(tmp_path: Path) -> None:
         each.mkdir()
     whole.finish(*launch(whole, *SWEEP))
     happened = events(whole.folder)
-    moments = sorted(random.Random(SEED).sample(range(8, 2 * len(happened) // 3), 3))
+    moments = sorted(random.Random(SEED).sample(range(8, 2 * len(happened) // 3), 2))
     command, dead = (*launch(place, *SWEEP), "--set", "resources.concurrent=2"), list[Process]()
     for moment in moments:
         with place.run(*command) as driver:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from chaos import FILE, IMAGES, Driver, Place, events, freeze_in_mid_epoch
+from marks import exhaustive
 from raylets import Raylets, raylets, require_hiding
 
 from tests.acceptance.test_chaos import Cut, assert_reports_agree, count, count_continued
@@ -96,7 +97,7 @@ def assert_complete(folder: Path, trials: int) -> None:
         assert (trial.outcome is Outcome.COMPLETED) == (len(trial.reports) == 4)
 
 
-@pytest.mark.parametrize("packing", ["off", "2"])
+@pytest.mark.parametrize("packing", ["off", exhaustive("2")])
 def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place, packing: str) -> None:
     """The node is frozen before it is killed, so that it cannot end its trial just before its death.
 

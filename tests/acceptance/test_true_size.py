@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from marks import exhaustive
 from peft.tuners.tuners_utils import BaseTunerLayer
 from PIL import Image
 from scipy import ndimage
@@ -206,7 +207,7 @@ def detect(adapter: str, yolos: Path, coco: Path, folder: Path, sets: list[str])
     return prepared
 
 
-@pytest.mark.parametrize("adapter", ["lora", "adalora"])
+@pytest.mark.parametrize("adapter", ["lora", exhaustive("adalora")])
 def test_yolos_small_at_512_by_864(adapter: str, yolos: Path, coco: Path, tmp_path: Path) -> None:
     sets = ["model.image_size=[512, 864]"]
     if adapter == "adalora":
@@ -215,6 +216,7 @@ def test_yolos_small_at_512_by_864(adapter: str, yolos: Path, coco: Path, tmp_pa
     assert _sizes(prepared) == {(512, 864)}
 
 
+@pytest.mark.exhaustive
 def test_yolos_small_as_its_processor_says(yolos: Path, coco: Path, tmp_path: Path) -> None:
     prepared = detect("lokr", yolos, coco, tmp_path, [])
     # 800/1333, its sides cut down to whole patches of 16.
@@ -222,6 +224,7 @@ def test_yolos_small_as_its_processor_says(yolos: Path, coco: Path, tmp_path: Pa
     assert resize_of(ModelSpec(name=str(yolos)), Task.DETECTION).target(384, 640) == (800, 1328)
 
 
+@pytest.mark.exhaustive
 def test_yolos_small_at_800_by_1333(yolos: Path, coco: Path, tmp_path: Path) -> None:
     prepared = detect("loha", yolos, coco, tmp_path, ["model.image_size=[800, 1333]"])
     assert _sizes(prepared) == {(800, 1333)}
@@ -292,7 +295,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("adapter", ["lora", "serial_lora", "localized_lora"])
+@pytest.mark.parametrize("adapter", ["lora", exhaustive("serial_lora"), exhaustive("localized_lora")])
 def test_vit_base_on_trimaps(adapter: str, vit: Path, pets: Path, tmp_path: Path) -> None:
     sets = [
         *(f"model.name={vit}", f"data.masks.train.images={pets / 'images'}"),

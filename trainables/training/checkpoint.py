@@ -21,6 +21,7 @@ from torch import nn
 from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
 from trainables.errors import CheckpointError, StorageError
+from trainables.models.freezing import apply_freezing
 from trainables.specs.adapters import TRAINS_BACKBONE
 from trainables.specs.parent import IN_TRAINING
 from trainables.specs.report import Report
@@ -95,6 +96,9 @@ def restore_state(state: TrialState, saved: SavedState, *, longer: bool = False)
     state.plateau = Plateau(**held["plateau"])
     state.step = held["step"]
     state.micro_batch = held["micro_batch"]
+    if state.step:  # torch multiplies in another way by a weight that is set to train, also without gradients
+        state.frozen_for = (state.step - 1) // state.pace.steps_per_epoch
+        apply_freezing(state.parts, state.config, epoch=float(state.frozen_for))
     if longer:
         return None
     state.best, state.done = BestReport(**held["best"]), held["done"]

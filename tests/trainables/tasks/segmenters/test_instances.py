@@ -172,6 +172,7 @@ def test_a_label_that_the_data_do_not_have_is_refused(saved: Path) -> None:
         task.loss(task.assemble(PLAIN, share=True), batch, PLAIN)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_overfits_eight_images(tmp_path: Path) -> None:
     folder = save_own_head(tmp_path / "model", "mask2former")
