@@ -8,6 +8,11 @@ from pathlib import Path
 import pytest
 from malformed import Case, case, label, lines_of, loaded, message_of
 
+from trainables.specs.workload import Direction
+from tuning.scheduling.context import RuleContext
+from tuning.scheduling.registry import build_rule
+from tuning.scheduling.rule import CONTINUE
+
 CASES = [
     case(
         "line 11  search.first[0].lora.rank  must be one of 4, 8, got 5",
@@ -343,3 +348,27 @@ def test_a_malformed_file_says_where_what_and_the_way_out(given: Case, tmp_path:
 def test_a_run_shortened_by_an_override_may_do_without_its_scheduler(tmp_path: Path) -> None:
     assert "none would be stopped" in message_of(tmp_path, case(trial="trial: {epochs: 1}").text)
     assert loaded(tmp_path, case().text, ("trial.epochs=1",)).max_epochs == 1
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        "asha: {grace_epochs: 3}",
+        "hyperband: {grace_epochs: 3}",
+        "pasha: {grace_epochs: 3}",
+        "median: {grace_epochs: 3}",
+        "pbt: {interval_epochs: 3}",
+    ],
+)
+def test_a_short_trial_run_needs_no_stopping_rule(tmp_path: Path, rule: str) -> None:
+    """Its trials end before the rule would look at them; the same file without the override is refused."""
+    given = case(
+        scheduler=f"scheduler: {{{rule}}}",
+        space="space: {learning_rate: {float: [1e-4, 1e-2], log: true}}",
+    )
+    short = loaded(tmp_path, given.text, ("trial.epochs=1",))
+    assert short.max_epochs == 1
+    context = RuleContext(population=short.search.trials)
+    built = build_rule(short.scheduler, Direction.MAXIMIZE, max_epochs=1, context=context)
+    assert built is None or built.decide(0, 1.0, 0.5) == CONTINUE
+    assert "but trials run 2 epochs" in message_of(tmp_path, given.text.replace("epochs: 6}", "epochs: 2}"))

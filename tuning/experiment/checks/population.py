@@ -20,7 +20,7 @@ def check_population(draft: Draft) -> Iterator[Violation]:
     yield from _search(draft, spec)
     yield from _explore(draft, spec)
     epochs = draft.most_epochs
-    if epochs is not None and spec.interval_epochs >= epochs:
+    if epochs is not None and spec.interval_epochs >= epochs and "epochs" not in draft.touched:
         yield Violation(
             ("scheduler", "pbt", "interval_epochs"),
             f"is {spec.interval_epochs}, but trials run {plural(epochs, 'epoch')}, so none would be replaced;"

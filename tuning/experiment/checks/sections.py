@@ -262,8 +262,7 @@ def _scheduler(draft: Draft) -> Iterator[Violation]:
         if epochs is None or not hasattr(rule, "grace_epochs"):
             continue
         # A short trial run with --set trial.epochs=1 does not need its scheduler.
-        short = rule.grace_epochs == epochs and "epochs" in draft.touched
-        if rule.grace_epochs >= epochs and not short:
+        if rule.grace_epochs >= epochs and "epochs" not in draft.touched:
             yield Violation(
                 ("scheduler", kind, "grace_epochs"),
                 f"is {rule.grace_epochs:g}, but trials run {plural(epochs, 'epoch')}, so none would be"
