@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.stopping_rules.figures import Interval, mean_interval, ratio_interval
+from benchmarks.stopping_rules.figures import Interval, mean_interval, mean_ratio_interval, ratio_interval
 from benchmarks.stopping_rules.ours import Ours
 from benchmarks.stopping_rules.recorded import TASKSET, Task, load_tasks, tied, with_slow_half
 from benchmarks.stopping_rules.simulation import Asked, Looked, Run, simulate
@@ -87,6 +87,17 @@ GROUPED: Mapping[str, Build] = {
     "hyperband": RULES["hyperband"],
 }
 TABLES = ("recorded", "tied", "tied2", "floor", "floor2", "slow")
+COLUMNS = (
+    "rule",
+    "best 1 %: epochs",
+    "fewer",
+    "in the mean",
+    "worst task",
+    "best 5 %: fewer",
+    "regret",
+    "late",
+    "slow",
+)
 CHECKED = {BASE: "real ray", "Optuna's Hyperband": "real hyperband", "Optuna's median": "real median"}
 
 
@@ -106,8 +117,8 @@ def _table(title: str, tasks: Sequence[Task], rules: Mapping[str, Build], orders
             found = {name: [future.result() for future in futures] for name, futures in asked.items()}
         took = time.perf_counter() - begun
         print(f"\n### {title}, {workers} at once, {orders} orders ({took:.0f} s)\n")
-        print("| rule | best 1 %: epochs | fewer | worst task | best 5 %: fewer | regret | late | slow |")
-        print("|---|---|---|---|---|---|---|---|")
+        print(f"| {' | '.join(COLUMNS)} |")
+        print(f"|{'---|' * len(COLUMNS)}")
         base = found[BASE]
         for name, runs in found.items():
             _row(name, tasks, runs, base)
@@ -125,11 +136,12 @@ def _row(name: str, tasks: Sequence[Task], runs: list[list[Run]], base: list[lis
         ratio_interval([here], [there])
         for here, there in zip(reached(runs, 0.01), reached(base, 0.01), strict=True)
     ]
+    whole = mean_ratio_interval(reached(runs, 0.01), reached(base, 0.01))
     regret = mean_interval([_regrets(task, of_task) for task, of_task in zip(tasks, runs, strict=True)])
     late = [_late(task, of_task) for task, of_task in zip(tasks, runs, strict=True)]
     slow = [_slow(task, of_task) for task, of_task in zip(tasks, runs, strict=True) if task.slow]
     print(
-        f"| {name} | {np.mean([of.mean() for of in reached(runs, 0.01)]):.0f} | {fewer[0.01]} |"
+        f"| {name} | {np.mean([of.mean() for of in reached(runs, 0.01)]):.0f} | {fewer[0.01]} | {whole} |"
         f" {min(each, key=lambda ratio: ratio.value)} | {fewer[0.05]} |"
         f" {regret.value:.3f} ({regret.low:.3f} to {regret.high:.3f}) |"
         f" {100 * np.mean(late):.0f} % | {f'{100 * np.mean(slow):.0f} %' if slow else ''} |"

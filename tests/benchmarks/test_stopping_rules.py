@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.stopping_rules import peers
-from benchmarks.stopping_rules.figures import ratio_interval
+from benchmarks.stopping_rules.figures import mean_ratio_interval, ratio_interval
 from benchmarks.stopping_rules.ours import Ours
 from benchmarks.stopping_rules.recorded import Task, configurations, task_of, tied, with_slow_half
 from benchmarks.stopping_rules.simulation import Answer, Asked, Looked, Run, simulate
@@ -174,3 +174,11 @@ def test_a_ratio_is_the_geometric_mean_of_paired_ratios() -> None:
     found = ratio_interval([one, one], [other, other])
     assert found.value == pytest.approx(math.sqrt(2))
     assert found.low < found.value < found.high
+
+
+def test_in_the_mean_long_runs_count_for_more() -> None:
+    one, other = np.array([10.0, 40.0]), np.array([20.0, 100.0])
+    found = mean_ratio_interval([one, one], [other, other])
+    assert found.value == pytest.approx(2.4)
+    assert found.low == pytest.approx(2.0)
+    assert found.high == pytest.approx(2.5)
