@@ -129,6 +129,7 @@ def contains_zero(found: PairedDifference) -> bool:
     return found.interval.low <= 0 <= found.interval.high
 
 
+@pytest.mark.exhaustive
 @pytest.mark.timeout(2400)
 @pytest.mark.usefixtures("two_cpus")
 def test_sweeps_that_learn_find_as_good_a_best_trial(tmp_path: Path) -> None:
