@@ -62,16 +62,17 @@ def task_of(given: argparse.Namespace) -> dict[str, Any]:
 
     experiment = load_experiment("quickstart")
     settings = experiment.model_dump(mode="json")
+    epochs = given.epochs or settings["trial"]["epochs"]
     return {
         "train": given.train or settings["data"]["embedded"]["train"],
         "validation": given.validation or settings["data"]["embedded"]["validation"],
         "side": settings["data"]["embedded"]["side"],
         "batch": settings["trial"]["batch_size"],
-        "epochs": given.epochs or settings["trial"]["epochs"],
+        "epochs": epochs,
         "trials": given.trials,
         "first": settings["search"]["first"],
         "startup_trials": settings["search"]["tpe"]["startup_trials"],
-        "grace_epochs": settings["scheduler"]["asha"]["grace_epochs"],
+        "grace_epochs": min(epochs, settings["scheduler"]["asha"]["grace_epochs"]),  # Ray takes no more
         "reduction_factor": settings["scheduler"]["asha"]["reduction_factor"],
     }
 

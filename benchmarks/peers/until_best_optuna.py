@@ -20,8 +20,6 @@ from benchmarks.peers.plain import data
 from benchmarks.peers.quickstart import Size, as_suggested, suggest, train
 from trainables.specs.data import Split
 
-RUNGS = {"min_resource": "grace_epochs", "reduction_factor": "reduction_factor"}
-
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -59,9 +57,10 @@ def main() -> None:
 
 
 def pruner(asked: dict[str, Any]) -> BasePruner:
-    """Successive halving with the rungs of our ASHA."""
-    rungs = {key: int(asked[name]) for key, name in RUNGS.items()}
-    return SuccessiveHalvingPruner(**rungs)
+    """Successive halving with the rungs of our ASHA, rounded: it takes whole numbers from 2 on."""
+    return SuccessiveHalvingPruner(
+        min_resource=round(asked["grace_epochs"]), reduction_factor=max(2, round(asked["reduction_factor"]))
+    )
 
 
 if __name__ == "__main__":
