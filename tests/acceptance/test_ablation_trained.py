@@ -90,6 +90,7 @@ def test_a_freezing_ablation_is_cut_off_and_gone_on_with(tmp_path: Path) -> None
     assert trained["head_only"] < trained["frozen"] < trained["full"]
 
 
+@pytest.mark.exhaustive
 def test_adapters_meet_at_equal_parameters_and_the_levels_are_retuned(tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(FILE)
     adaptertune(tmp_path, "launch", "small.yaml", "--set", "scoring.trials=none")

@@ -98,6 +98,7 @@ def _numbers(value: object) -> set[float]:
     return {float(value)} if isinstance(value, int | float) else set()
 
 
+@pytest.mark.exhaustive
 def test_detection_on_blood_cells(tmp_path: Path) -> None:
     cells = (DATA / "bccd").resolve()
     parts = [("train", "train"), ("validation", "val"), ("test", "test")]

@@ -138,6 +138,7 @@ def test_compiled_models_are_timed_after_the_others(tmp_path: Path) -> None:
     assert all(row.graphs == "1 graphs, 0 graph breaks" for row in compiled)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_the_whole_command(tmp_path: Path) -> None:

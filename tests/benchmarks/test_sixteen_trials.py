@@ -55,6 +55,7 @@ def test_wrong_arguments_are_refused_before_anything_runs(
     assert words in refusal(sixteen_trials.main, arguments, capsys)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
 def test_the_whole_command() -> None:
