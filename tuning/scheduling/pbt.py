@@ -88,6 +88,7 @@ class Pbt:
         """A trial no longer rests. If it had ended it has started again, and the others wait for it."""
         self._waiting.discard(number)
         self._free.pop(number, None)
+        self._due.pop(number, None)  # it was stopped first, or goes on with its own state
         self._left.discard(number)
 
     @property
@@ -98,11 +99,10 @@ class Pbt:
     def carried_out(self, number: int, *, replaced: bool) -> None:
         """Take note that a trial was replaced, or goes on with its own state."""
         exploit = self._due.pop(number, None)
+        self._waiting.discard(number)
         if replaced:
             self._replaced.add(number)
-            self._waiting.discard(number)
         elif exploit is not None:
-            self._waiting.discard(number)
             self._free[number] = RestedTrial(-exploit.generation, math.inf, mixed(number), number)
 
     def leave(self, number: int) -> None:

@@ -89,6 +89,15 @@ def test_one_that_cannot_be_replaced_goes_on() -> None:
     assert not rule.waits(1)
 
 
+def test_one_that_was_stopped_or_went_on_is_no_longer_to_be_replaced() -> None:
+    """A replayed rule is not told that a copy had failed: it sees that the trial started again."""
+    rule = rule_of(population=4)
+    arrive(rule, 0.9, 0.1, 0.5, 0.6)
+    rule.wake(1)
+    assert rule.due == ()
+    assert 1 not in rule.resting
+
+
 def test_nobody_waits_for_trials_that_have_ended() -> None:
     rule = rule_of(population=4)
     rule.leave(0)
