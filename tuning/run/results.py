@@ -13,6 +13,7 @@ from trainables.errors import ClusterError
 from tuning.ledger.outcomes import AT_REST, Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import BaselineRecord, BuiltRecord, ReportRecord, StoppedRecord, UnsavedRecord
+from tuning.run.stopping.prune import prune
 from tuning.scheduling.rule import (
     Continue,
     ObservingRule,
@@ -102,8 +103,7 @@ class Results:
             case Continue():
                 return False
             case Stop():
-                self._recorder.record(StoppedRecord(trial=number, by=rule.by, epoch=epoch))
-                self.end(number, Outcome.PRUNED)
+                prune(number, rule, self._recorder, self._study)
                 return True
             case Rest():  # it has not ended, so the study is told nothing
                 self._recorder.end(number, Outcome.RESTING)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tuning.ledger.history import TrialHistory
-from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
-from tuning.ledger.records import StoppedRecord
+from tuning.run.stopping.prune import prune
 from tuning.scheduling.rule import RestingRule, StoppingRule
 from tuning.search.study import Study
 
@@ -51,6 +50,4 @@ def end_resting(rule: StoppingRule | None, recorder: Recorder, study: Study) -> 
         return
     for number in sorted(rule.resting):
         rule.wake(number)
-        recorder.record(StoppedRecord(trial=number, by=rule.by, epoch=recorder.trial(number).epoch))
-        ended = recorder.end(number, Outcome.PRUNED)
-        study.tell(number, Outcome.PRUNED, ended.value, values=ended.values)
+        prune(number, rule, recorder, study)

@@ -40,7 +40,6 @@ def population_of(experiment: Experiment, history: History) -> int | None:
 def added_by_user(history: History, number: int) -> bool:
     """Whether a user added a trial; those that replace others in a population count as proposed."""
     trial = history.trials[number]
-    by_user = {
-        added.hash for added in history.added if added.parent is None or added.parent.instead_of is None
-    }
-    return trial.hash in by_user
+    if trial.parent is not None:
+        return trial.parent.instead_of is None
+    return any(added.hash == trial.hash for added in history.added)
