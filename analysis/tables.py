@@ -38,6 +38,11 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
+def format_signed(value: float | None, places: int = 2) -> str:
+    """A number with its sign, for a table or a sentence; – for None."""
+    return "–" if value is None else f"{value:+.{places}f}".replace("-", "−")
+
+
 def format_metric(value: float | None) -> str:
     """The value of a metric with four decimals."""
     return "–" if value is None else f"{value:.4f}"

@@ -20,6 +20,7 @@ from analysis.ablation.design import (
     AblationError,
     flatten_settings,
     has_patience,
+    of_level,
     ranked_finished,
 )
 from analysis.ablation.experiment import designed_experiment
@@ -92,7 +93,7 @@ def plan_confirm(
     levels = tuple(
         AblationLevel(
             name=f"trial {trial.number}",
-            settings={name: v for name, v in {**trial.params, **trial.rates}.items() if name not in OF_A_RUN},
+            settings=of_level({**trial.params, **trial.rates}),
             value=value,
         )
         for trial, value in chosen
@@ -129,7 +130,7 @@ def _different(sweep: Sweep) -> list[tuple[Trial, float]]:
     """Finished trials and their values, best first; of those that differ in the seed alone, the best one."""
     found: dict[str, tuple[Trial, float]] = {}
     for trial, standing in ranked_finished(sweep):
-        settings = {name: value for name, value in trial.params.items() if name not in OF_A_RUN}
+        settings = of_level(trial.params)
         if settings:
             found.setdefault(config_hash(settings), (trial, standing.value))
     return list(found.values())

@@ -45,6 +45,11 @@ OF_A_RUN = (SEED, FOLD)
 """Settings in which the runs of a level differ."""
 
 
+def of_level(settings: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """The settings that all runs of a level have."""
+    return {name: value for name, value in settings.items() if name not in OF_A_RUN}
+
+
 class AblationError(AdaptertuneError):
     """A design that cannot be made, or an experiment that is not an ablation."""
 
@@ -245,7 +250,7 @@ def pivot_of(spec: AblationSpec) -> str:
 def level_of(spec: AblationSpec, params: Mapping[str, JsonValue]) -> AblationLevel | None:
     """The level that a trial's parameters belong to."""
     if spec.stage is AblationStage.CONFIRM:
-        key = config_hash({name: value for name, value in params.items() if name not in OF_A_RUN})
+        key = config_hash(of_level(params))
         return next((level for level in spec.levels if config_hash(level.settings) == key), None)
     pivot = pivot_of(spec)
     if pivot not in params:

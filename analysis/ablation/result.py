@@ -24,7 +24,7 @@ from analysis.statistics.paired import (
     format_p_value,
     rounded,
 )
-from analysis.tables import Table, format_count, format_metric, percent
+from analysis.tables import Table, format_count, format_metric, format_signed, percent
 from trainables.specs.workload import MetricName
 from trainables.wording import counts_in_words, plural
 from tuning.experiment.sections.ablation import AblationSpec, AblationStage
@@ -253,7 +253,7 @@ def _differences(result: AblationResult) -> Table:
             interval_cell(d.interval, signed=True),
             format_p_value(d.p).removeprefix("p ").removeprefix("= "),
             format_p_value(d.p_holm).removeprefix("p ").removeprefix("= "),
-            "–" if d.effect is None else f"{d.effect:+.2f}".replace("-", "−"),
+            format_signed(d.effect),
             d.detects,
             d.verdict.label,
         )

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from analysis.errors import NothingToRankError
 from analysis.query.sweep import Sweep, Trial
 from analysis.statistics.rank_correlation import FEWEST, RankCorrelation, rank_correlation
-from analysis.tables import Table
+from analysis.tables import Table, format_signed
 from tuning.ranking.standing import NEARLY, Objective, standing_at
 
 
@@ -88,7 +88,7 @@ def fidelity_table(found: Fidelity) -> Table:
             f"{each.epoch:g}",
             str(each.reached),
             str(each.correlation.pairs),
-            "–" if each.correlation.rho is None else f"{each.correlation.rho:+.2f}".replace("-", "−"),
+            format_signed(each.correlation.rho),
             _interval(each.correlation),
         )
         for each in found.sizes
@@ -111,7 +111,7 @@ def _interval(correlation: RankCorrelation) -> str:
     if correlation.interval is None:
         return "–"
     low, high = correlation.interval.low, correlation.interval.high
-    return f"{low:+.2f} to {high:+.2f}".replace("-", "−")
+    return f"{format_signed(low)} to {format_signed(high)}"
 
 
 def fidelity_json(found: Fidelity) -> dict[str, JsonValue]:

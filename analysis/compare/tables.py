@@ -8,7 +8,7 @@ from analysis.compare.sides import Side, Sides, other_definition
 from analysis.query.floors import Part
 from analysis.query.sweep import Trial
 from analysis.ranking.scored_metrics import scored_value
-from analysis.tables import Table, format_budget, format_count, format_metric
+from analysis.tables import Table, format_budget, format_count, format_metric, format_signed
 from trainables.specs.workload import Direction
 from tuning.formatting import format_setting
 
@@ -126,7 +126,7 @@ def _curves(sides: Sides) -> Table:
     rows = []
     for epoch in epochs if same else ():
         a, b = curves[0][epoch], curves[1][epoch]
-        rows.append((f"{epoch:g}", format_metric(a), format_metric(b), f"{a - b:+.4f}".replace("-", "−")))
+        rows.append((f"{epoch:g}", format_metric(a), format_metric(b), format_signed(a - b, 4)))
     way = "higher" if direction is Direction.MAXIMIZE else "lower"
     title = f"{sides.metric} on validation images at equal epochs"
     columns = ("epoch", *sides.labels, "difference")
