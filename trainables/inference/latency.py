@@ -8,11 +8,14 @@ from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
+from torch import nn
 
+from trainables.data.loader import Batch
 from trainables.inference.predict import batch_of
 from trainables.inference.trained_model import TrainedModel
 from trainables.specs.job import Latency
-from trainables.tasks.base import autocast
+from trainables.specs.trial import Precision
+from trainables.tasks.base import TaskModel, autocast
 
 ROUNDS = 7
 """How many turns each model has."""
@@ -62,18 +65,25 @@ def forward_pass(trained: TrainedModel, image: Image.Image) -> Pass:
     The adapter is not merged; after merging, it would cost nothing.
     """
     batch = batch_of(trained, image)
-    on_gpu = trained.device.type == "cuda"
 
     def once() -> float:
-        # A context for each pass, as in a prediction: it caches bf16 copies of trained weights.
-        began = time.perf_counter()
-        with torch.inference_mode(), autocast(trained.device, trained.config.precision):
-            trained.task.outputs(trained.model, batch)
-        if on_gpu:
-            torch.cuda.synchronize(trained.device)
-        return (time.perf_counter() - began) * 1000
+        with torch.inference_mode():
+            return timed_pass(trained.task, trained.model, batch, trained.device, trained.config.precision)
 
     return once
+
+
+def timed_pass(
+    task: TaskModel, model: nn.Module, batch: Batch, device: torch.device, precision: Precision
+) -> float:
+    """The milliseconds of one forward pass, without gradients if the caller has turned them off."""
+    # A context for each pass, as in a prediction: it caches bf16 copies of trained weights.
+    began = time.perf_counter()
+    with autocast(device, precision):
+        task.outputs(model, batch)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - began) * 1000
 
 
 def architecture(trained: TrainedModel) -> str:

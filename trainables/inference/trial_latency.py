@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
-import torch
-
 from trainables.data.loader import batch_of
 from trainables.data.prepared import PreparedSplit
-from trainables.inference.latency import in_turns
-from trainables.tasks.base import TaskModel, autocast
+from trainables.inference.latency import in_turns, timed_pass
+from trainables.tasks.base import TaskModel
 from trainables.training.state import TrialState
 from trainables.training.undisturbed import undisturbed
 
@@ -22,13 +18,5 @@ def trial_latency(task: TaskModel, images: PreparedSplit, state: TrialState) -> 
     """
     with undisturbed(state) as device:
         batch = batch_of(images, [0]).to(device)
-
-        def once() -> float:
-            began = time.perf_counter()
-            with autocast(device, state.config.precision):
-                task.outputs(state.model, batch)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            return (time.perf_counter() - began) * 1000
-
-        return in_turns([once])[0].median_ms
+        precision = state.config.precision
+        return in_turns([lambda: timed_pass(task, state.model, batch, device, precision)])[0].median_ms
