@@ -24,7 +24,7 @@ class Definitions(Spec):
     fingerprint: Literal[1, 2] = 2
     frozen: Literal[1, 2] = 2
     pixels: Literal[1, 2] = 2
-    stopping: Literal[1, 2] = 2
+    stopping: Literal[1, 2, 3] = 3
 
     @property
     def with_floors(self) -> bool:
@@ -118,6 +118,8 @@ MEANINGS: Mapping[str, Mapping[int, str]] = {
         " is followed by comparisons at the lower ones",
         2: "trials that equal a cutoff are put in order by a hash of their numbers; a report that skips rungs"
         " counts only at the highest rung reached",
+        3: "as 2; a trial that a rung let through is compared there again with the best"
+        " n ÷ ((1 + factor) ÷ 2), no longer with the best n ÷ factor",
     },
 }
 """What each number means, by the fields of `Definitions`."""

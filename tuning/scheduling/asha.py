@@ -26,13 +26,14 @@ def build_asha(
         return None
     rungs = rungs_from(spec.grace_epochs, spec.reduction_factor, max_epochs)
     factor, sign, by = spec.reduction_factor, sign_of(direction), StoppedBy.ASHA
+    again = context.factor_again(factor)
 
     def build(_: object) -> StoppingRule:
         match spec.rule:
             case AshaRule.THRESHOLD:
                 return Threshold(rungs, factor, sign, by, as_ray=context.version == AS_RAY)
             case AshaRule.RANK:
-                return Rank(rungs, factor, sign, by, rest=spec.rest)
+                return Rank(rungs, factor, sign, by, again=again, rest=spec.rest)
             case _:
                 assert_never(spec.rule)
 

@@ -14,6 +14,8 @@ from tuning.experiment.goals import Goals
 
 AS_RAY: Final = 1
 """The first version of the rules asha and median, in which they decide as Ray Tune's; see `MEANINGS`."""
+STRICT_AGAIN: Final = 2
+"""The last version in which a trial that a rung let through is compared there again as strictly."""
 
 
 def no_params(number: int) -> Mapping[str, JsonValue]:
@@ -38,6 +40,14 @@ class RuleContext:
     """Whether a trial belongs to the population: it was not added by a user."""
     goals: Goals | None = None
     """What is weighed; None if that is one objective."""
+
+    def factor_again(self, factor: float) -> float:
+        """The factor by which a trial is compared again at a rung that let it through.
+
+        Half way from the rung's own factor to 1, so that a trial just above the cut is not stopped by the
+        chance of who comes next. `benchmarks.stopping_rules` compares the two.
+        """
+        return factor if self.version <= STRICT_AGAIN else (1 + factor) / 2
 
     def group_of(self, number: int, within: tuple[str, ...]) -> tuple[str, ...]:
         """The values of the parameters `within`, as text; a trial that does not have one has null there."""

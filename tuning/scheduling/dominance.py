@@ -24,7 +24,8 @@ def build_dominance(
     if max_epochs <= spec.grace_epochs:
         return None
     rungs = rungs_from(spec.grace_epochs, spec.reduction_factor, max_epochs)
-    return Dominance(rungs, spec.reduction_factor, context.goals or Goals.one(direction))
+    factor, goals = spec.reduction_factor, context.goals or Goals.one(direction)
+    return Dominance(rungs, factor, goals, again=context.factor_again(factor))
 
 
 class Place(NamedTuple):
@@ -42,20 +43,21 @@ class Dominance:
     """An `ObservingRule`: successive halving by the number of trials that dominate a trial.
 
     A trial that enters a rung goes on while fewer than max(1, n // factor) of its n trials dominate it; at
-    each later report it is compared once more with those that have come since. So with one objective the
-    best max(1, n // factor) go on, as under ASHA's rule `rank`, and with several no trial of the front is
-    ever stopped. The number of dominating trials is the rank of Fonseca and Fleming (1993); of equal
-    trials the one with the smaller hash counts as the better one. A trial that breaks its constraints less
-    dominates one that breaks them more (Deb 2000).
+    each later report it is compared once more with those that have come since, and goes on while fewer
+    than max(1, n // again) dominate it. So with one objective it is ASHA's rule `rank`, and with several no
+    trial of the front is ever stopped. The number of dominating trials is the rank of Fonseca and Fleming
+    (1993); of equal trials the one with the smaller hash counts as the better one. A trial that breaks its
+    constraints less dominates one that breaks them more (Deb 2000).
 
-    rungs: their epochs, in rising order.  goals: what is weighed.
+    rungs: their epochs, in rising order.  goals: what is weighed.  again: see `RuleContext.factor_again`.
     """
 
     by = StoppedBy.DOMINANCE
 
-    def __init__(self, rungs: tuple[float, ...], factor: float, goals: Goals) -> None:
+    def __init__(self, rungs: tuple[float, ...], factor: float, goals: Goals, *, again: float) -> None:
         self._rungs = rungs
         self._factor = factor
+        self._again = again
         self._goals = goals
         self._places: tuple[list[Place], ...] = tuple([] for _ in rungs)
         self._last: dict[int, tuple[int, Place]] = {}
@@ -74,27 +76,29 @@ class Dominance:
         """Enter a trial into the highest rung that it has reached, and count the trials that dominate it."""
         if epoch <= self._reached.get(number, -math.inf):
             return CONTINUE
-        self._enter(number, epoch, objective)
+        enters = self._enter(number, epoch, objective)
         if number not in self._last:
             return CONTINUE
         rung, place = self._last[number]
         places = self._places[rung]
-        most = max(1, int(len(places) // self._factor))
+        most = max(1, int(len(places) // (self._factor if enters else self._again)))
         return STOP if _is_dominated(place, places, most) else CONTINUE
 
     def finish(self, number: int, epoch: float, objective: float) -> None:
         """Enter the last values into the highest rung."""
         self._enter(number, epoch, objective)
 
-    def _enter(self, number: int, epoch: float, objective: float) -> None:
+    def _enter(self, number: int, epoch: float, objective: float) -> bool:
+        """Enter the values into the highest rung; returns whether that is new for the trial."""
         self._reached[number] = epoch
         rung = highest_rung(self._rungs, epoch)
         if rung < 0 or (number in self._last and self._last[number][0] >= rung):
-            return
+            return False
         place = self._place(number, objective)
         if place is not None:
             self._places[rung].append(place)
             self._last[number] = (rung, place)
+        return place is not None
 
     def _place(self, number: int, objective: float) -> Place | None:
         """The trial's place; None without a value of each objective."""

@@ -27,12 +27,13 @@ def build_hyperband(
     if max_epochs <= spec.grace_epochs:
         return None
     factor = spec.reduction_factor
+    again = context.factor_again(factor)
     rungs = rungs_down_from(max_epochs, factor, spec.grace_epochs)
     shares = bracket_shares(len(rungs), factor)[: spec.brackets]
 
     def build(bracket: object) -> StoppingRule:
         assert isinstance(bracket, int)
-        return Rank(rungs[bracket:], factor, sign_of(direction), StoppedBy.HYPERBAND)
+        return Rank(rungs[bracket:], factor, sign_of(direction), StoppedBy.HYPERBAND, again=again)
 
     return Grouped(
         StoppedBy.HYPERBAND, lambda number: bracket_of(number, seed=context.seed, shares=shares), build

@@ -30,7 +30,8 @@ def build_pasha(
     if max_epochs <= spec.grace_epochs:
         return None
     rungs = rungs_from(spec.grace_epochs, spec.reduction_factor, max_epochs)
-    return Pasha(rungs, spec.reduction_factor, sign_of(direction))
+    factor = spec.reduction_factor
+    return Pasha(rungs, factor, sign_of(direction), again=context.factor_again(factor))
 
 
 class Pasha(Rank):
@@ -41,11 +42,11 @@ class Pasha(Rank):
     ceiling is raised by a rung, and the trial goes on if it is among the best; above the last rung there is
     no ceiling. In the paper trials pause at the ceiling; here they end there.
 
-    rungs: their epochs, in rising order.  sign: -1 where a smaller objective is better.
+    rungs: their epochs, in rising order.  sign: -1 where a smaller objective is better.  again: as of `Rank`.
     """
 
-    def __init__(self, rungs: tuple[float, ...], factor: float, sign: float) -> None:
-        super().__init__(rungs, factor, sign, StoppedBy.PASHA)
+    def __init__(self, rungs: tuple[float, ...], factor: float, sign: float, *, again: float) -> None:
+        super().__init__(rungs, factor, sign, StoppedBy.PASHA, again=again)
         self._ceiling = 1
         self._curves: dict[int, dict[float, float]] = {}
         self._crossing: list[float] = []

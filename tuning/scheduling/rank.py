@@ -18,19 +18,28 @@ class Rank:
     """A `RestingRule`: the best max(1, n // factor) of the n trials that have reached a rung go on.
 
     The trial's own value counts. At each later report the value that it had at its last rung is compared
-    once more, with those that have come since.
+    once more, with those that have come since, and is to be among the best max(1, n // again).
 
     rungs: their epochs, in rising order.  sign: -1 where a smaller objective is better.
+    again: at most `factor`; see `RuleContext.factor_again`.
     rest: at a rung of fewer than `factor` trials a trial rests. It continues when it is among the best
     n // factor there, or if it is the best one and no new trials are left.
     """
 
     def __init__(
-        self, rungs: tuple[float, ...], factor: float, sign: float, by: StoppedBy, *, rest: bool = False
+        self,
+        rungs: tuple[float, ...],
+        factor: float,
+        sign: float,
+        by: StoppedBy,
+        *,
+        again: float,
+        rest: bool = False,
     ) -> None:
         self.by = by
         self._rungs = rungs
         self._factor = factor
+        self._again = again
         self._sign = sign
         self._rest = rest
         self._places: tuple[list[Place], ...] = tuple([] for _ in rungs)
@@ -49,7 +58,8 @@ class Rank:
         if self._rest and enters and len(self._places[rung]) < self._factor:
             self._resting[number] = (rung, place)
             return REST
-        return CONTINUE if self._is_among(max(1, self._continuing(rung)), rung, place) else STOP
+        best = self._best_of(rung, self._factor if enters else self._again)
+        return CONTINUE if self._is_among(max(1, best), rung, place) else STOP
 
     def finish(self, number: int, epoch: float, objective: float) -> None:
         """Enter the last value into the highest rung."""
@@ -65,7 +75,7 @@ class Rank:
         able = [
             RestedTrial(-rung, *place)
             for rung, place in self._resting.values()
-            if self._is_among(max(none_left, self._continuing(rung)), rung, place)
+            if self._is_among(max(none_left, self._best_of(rung, self._factor)), rung, place)
         ]
         return min(able, default=None)
 
@@ -73,8 +83,8 @@ class Rank:
         """A trial no longer rests."""
         self._resting.pop(number, None)
 
-    def _continuing(self, rung: int) -> int:
-        return int(len(self._places[rung]) // self._factor)
+    def _best_of(self, rung: int, factor: float) -> int:
+        return int(len(self._places[rung]) // factor)
 
     def _is_among(self, best: int, rung: int, place: Place) -> bool:
         return bisect_left(self._places[rung], place) < best

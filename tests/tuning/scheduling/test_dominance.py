@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.goals import Goal, Goals
 from tuning.experiment.sections.objectives import BoundSpec
 from tuning.experiment.sections.scheduler import DominanceSpec
 from tuning.ledger.records import BuiltRecord, ReportRecord
-from tuning.scheduling.context import RuleContext
+from tuning.scheduling.context import NO_CONTEXT, STRICT_AGAIN, RuleContext
 from tuning.scheduling.dominance import Dominance, build_dominance
 from tuning.scheduling.rule import CONTINUE, STOP, Decision
 
@@ -19,12 +21,15 @@ OBJECTIVES = (
 
 
 def rule_of(
-    objectives: int = 2, *, bounds: dict[str, BoundSpec] | None = None, **more: ValueRule
+    objectives: int = 2,
+    *,
+    bounds: dict[str, BoundSpec] | None = None,
+    version: int = NO_CONTEXT.version,
+    **more: ValueRule,
 ) -> Dominance:
     goals = Goals(OBJECTIVES[:objectives], bounds or {}, **more)
-    rule = build_dominance(
-        DominanceSpec(), Direction.MAXIMIZE, max_epochs=9, context=RuleContext(goals=goals)
-    )
+    context = RuleContext(goals=goals, version=version)
+    rule = build_dominance(DominanceSpec(), Direction.MAXIMIZE, max_epochs=9, context=context)
     assert rule is not None
     return rule
 
@@ -63,6 +68,18 @@ def test_it_is_compared_again_with_those_that_have_come_since() -> None:
     assert decide(rule, 0, 0.5) is CONTINUE
     assert decide(rule, 1, 0.9, parameters=9) is CONTINUE
     assert decide(rule, 0, 0.95, epoch=2.0) is STOP  # by what both had at the first rung
+
+
+@pytest.mark.parametrize(("version", "stays"), [(STRICT_AGAIN, False), (STRICT_AGAIN + 1, True)])
+def test_compared_again_it_goes_on_while_fewer_than_half_dominate_it(version: int, stays: bool) -> None:
+    rule = rule_of(version=version)
+    assert [decide(rule, n, v) for n, v in enumerate((0.5, 0.6, 0.1, 0.2))] == [
+        CONTINUE,
+        CONTINUE,
+        STOP,
+        STOP,
+    ]
+    assert decide(rule, 0, 0.5, epoch=2.0) is (CONTINUE if stays else STOP)  # trial 1 does: one of four
 
 
 def test_equal_trials_are_told_apart_so_that_a_plateau_is_stopped() -> None:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
+
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import AshaRule, AshaSpec
 from tuning.scheduling.asha import build_asha
+from tuning.scheduling.context import NO_CONTEXT, STRICT_AGAIN, RuleContext
 from tuning.scheduling.rank import Rank
 from tuning.scheduling.rule import CONTINUE, REST, STOP, StoppingRule
 from tuning.scheduling.tie_break import mixed
 
 
-def rank(direction: Direction = Direction.MAXIMIZE) -> StoppingRule:
-    rule = build_asha(AshaSpec(rule=AshaRule.RANK), direction, max_epochs=27)
+def rank(
+    direction: Direction = Direction.MAXIMIZE, *, context: RuleContext = NO_CONTEXT, **settings: Any
+) -> StoppingRule:
+    rule = build_asha(AshaSpec(rule=AshaRule.RANK, **settings), direction, max_epochs=27, context=context)
     assert rule is not None
     return rule
 
@@ -36,6 +43,33 @@ def test_a_trial_is_compared_again_with_those_that_came_after_it() -> None:
     # Trial 1 was better at epoch 1; what trial 0 has now does not count.
     assert rule.decide(0, 2.0, 0.9) == STOP
     assert rule.decide(1, 2.0, 0.1) == CONTINUE
+
+
+@pytest.mark.parametrize(("version", "stays"), [(STRICT_AGAIN, False), (STRICT_AGAIN + 1, True)])
+def test_the_best_half_stay_of_those_that_a_third_were_let_through(version: int, stays: bool) -> None:
+    rule = rank(context=RuleContext(version=version))
+    # Of four the best two, where before only the best one, as at the rung itself.
+    assert [rule.decide(n, 1.0, v) for n, v in enumerate((0.5, 0.6, 0.1, 0.2))] == [
+        CONTINUE,
+        CONTINUE,
+        STOP,
+        STOP,
+    ]
+    assert rule.decide(0, 2.0, 0.5) == (CONTINUE if stays else STOP)
+    assert rule.decide(4, 1.0, 0.55) == STOP  # the second of five at the rung
+    assert rule.decide(5, 1.0, 0.65) == CONTINUE
+    assert rule.decide(0, 2.5, 0.9) == STOP  # the fourth of six
+
+
+def test_compared_again_a_trial_is_to_be_above_half_way_from_the_factor_to_one() -> None:
+    rule = rank(reduction_factor=5.0)
+    assert rule.decide(0, 1.0, 0.5) == CONTINUE
+    for number in range(1, 6):
+        assert rule.decide(number, 1.0, 0.1) == STOP
+    assert rule.decide(6, 1.0, 0.7) == CONTINUE
+    assert rule.decide(0, 2.0, 0.5) == CONTINUE  # the second of seven, of which 7 // 3 stay
+    assert rule.decide(7, 1.0, 0.8) == CONTINUE
+    assert rule.decide(0, 3.0, 0.0) == STOP  # the third of eight
 
 
 def test_before_the_first_rung_nothing_is_compared() -> None:

@@ -33,7 +33,7 @@ from tuning.ledger.records import (
     StoppedRecord,
 )
 from tuning.run.reconcile import EndTrial, RestTrial, reconcile, replay
-from tuning.scheduling.context import AS_RAY, RuleContext
+from tuning.scheduling.context import AS_RAY, STRICT_AGAIN, RuleContext
 from tuning.scheduling.registry import RULES, build_rule
 from tuning.scheduling.rule import Continue, Decision, ObservingRule, Rest, RestingRule, Stop, StoppingRule
 
@@ -69,6 +69,7 @@ VARIANTS = {
     "asha": Variant("asha"),
     "asha threshold": Variant("asha", {"rule": "threshold"}),
     "asha before": Variant("asha", {"rule": "threshold"}, version=AS_RAY),
+    "asha rank before": Variant("asha", {"rule": "rank"}, version=STRICT_AGAIN),
     "asha rank of two": Variant("asha", {"rule": "rank", "reduction_factor": 2.0}),
     "asha rest": Variant("asha", {"rule": "rank", "rest": True}),
     "asha rest within": Variant("asha", {"rule": "rank", "rest": True, "within": ["freezing"]}),
@@ -80,6 +81,7 @@ VARIANTS = {
     "hyperband of two": Variant("hyperband", {"reduction_factor": 2.0, "brackets": 2}),
     "pasha": Variant("pasha", ceiling=3.0),
     "dominance": Variant("dominance"),
+    "dominance before": Variant("dominance", version=STRICT_AGAIN),
     "dominance of two": Variant("dominance", {"reduction_factor": 9.0}, goals=quality_and_memory),
     "dominance within bounds": Variant("dominance", {"reduction_factor": 6.0}, goals=within_memory),
 }
