@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import StrEnum
+
+from pydantic import field_validator
 
 from trainables.specs.base import Count, Spec
 from trainables.specs.costs import COSTS, CostMetric
@@ -130,6 +133,17 @@ class ModelSpec(Spec):
     """Start with a new head even if the checkpoint's head knows all or some of the data's classes."""
     trust_remote_code: bool = False
     """Whether to run the code in the model's repository; set it only if you have read that code."""
+
+    @field_validator("name")
+    @classmethod
+    def _no_address(cls, name: str) -> str:
+        """Refuse an address, which may hold a password: the name is recorded, shown and exported."""
+        if "://" in name or re.match(r"[^/\s]*:[^/\s]*@", name):
+            raise ValueError(
+                "must be a folder in hub format, a hub id or 'embedded', not an address; a token for private"
+                " models is in HF_TOKEN, another server in HF_ENDPOINT"
+            )
+        return name
 
 
 class Workload(Spec):

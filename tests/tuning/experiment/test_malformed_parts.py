@@ -113,6 +113,14 @@ CASES = [
         data="data: {coco: {train: {images: a, annotations: b}}}",
     ),
     case(
+        "line 10  model.name  must be a folder in hub format, a hub id or 'embedded', not an address; a token for private models is in HF_TOKEN, another server in HF_ENDPOINT",
+        model="model: {name: 'https://me:secret@hub.example/org/vit'}",
+    ),
+    case(
+        "line 10  model.name  must be a folder in hub format, a hub id or 'embedded', not an address; a token for private models is in HF_TOKEN, another server in HF_ENDPOINT",
+        model="model: {name: 'me:secret@org/vit'}",
+    ),
+    case(
         "line 10  data.voc.train.annotations  is missing; add it",
         "line 10  data.voc.difficult          must be one of ignore, count, got 'drop'",
         "line 10  data.voc.coordinates        must be one of pixels, edges, got 0",

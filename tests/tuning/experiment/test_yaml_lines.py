@@ -20,6 +20,30 @@ def test_yaml_1_2_numbers_and_words() -> None:
     ]  # fmt: skip
 
 
+def bomb(levels: int, times: int) -> str:
+    lines = ["a0: &a0 [x]"]
+    for level in range(1, levels):
+        aliases = ", ".join([f"*a{level - 1}"] * times)
+        lines.append(f"a{level}: &a{level} [{aliases}]")
+    return "\n".join(lines)
+
+
+def test_aliases_of_aliases_that_repeat_values_without_end_are_refused_before_they_are_built() -> None:
+    for text in (bomb(400, 9), bomb(12, 3), bomb(30, 2)):
+        document = read_yaml(text)
+        assert document.value is None
+        assert [error.rule for error in document.errors] == [
+            "aliases that refer to aliases repeat values more than 100,000 times; write out what is meant"
+        ]
+    document = read_yaml(bomb(8, 3))
+    assert document.errors == []
+    assert str(document.value["a7"]).count("x") == 3**7
+
+
+def test_a_long_list_without_aliases_is_no_repetition() -> None:
+    assert len(read_yaml("[" + "1, " * 120_000 + "1]").value) == 120_001
+
+
 def test_aliases_and_merges() -> None:
     document = read_yaml("a: &x {p: 1, q: 2}\nb: {<<: *x, q: 3}\nc: *x\n")
     assert document.value == {"a": {"p": 1, "q": 2}, "b": {"p": 1, "q": 3}, "c": {"p": 1, "q": 2}}
