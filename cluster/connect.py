@@ -19,10 +19,11 @@ from typing import Any
 from cluster.capacity import Node
 from cluster.forked.start import fork_server
 from cluster.liveness import Watch, listens
+from cluster.local_access import NoLoopbackError, listening_here_only, require_loopback, token
 from cluster.packages import stage_packages
 from cluster.preloading import Preload
 from cluster.ray_folder import new_ray_folder
-from cluster.ray_processes import only_needed_processes
+from cluster.ray_processes import only_needed_processes, own_signal_handlers
 from cluster.trial_environment import trials_without_own_environment
 from cluster.usable_cpus import count_usable_cpus
 
@@ -42,6 +43,8 @@ RAY_SETTINGS = {
     # In a job (`ray job submit --working-dir …`) Ray would refuse ours as a conflict with the job's own.
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",
 }
+NICENESS = "RAY_worker_niceness"
+"""Ray gives its workers 15: beside any other program on the machine, a trial would get almost nothing."""
 NOTHING = Preload((), 0)
 
 
@@ -146,11 +149,17 @@ def connect(
     try:
         with ExitStack() as until_shut_down:
             if here := address in (None, "local") and not _in_use():
+                try:
+                    require_loopback()
+                except NoLoopbackError as error:
+                    raise RayStartError(str(error)) from error
+                until_shut_down.enter_context(_environment(token()))
                 # First of all, because its imports take longer than Ray's start.
                 started_with = until_shut_down.enter_context(_for_workers(threads, scratch, preload))
-            with _environment(RAY_SETTINGS):
+            settings = {NICENESS: os.environ.get(NICENESS, "0")} | RAY_SETTINGS
+            with _environment(settings):
                 import ray  # sets up its loggers, so it must be before they are redirected
-            until_shut_down.enter_context(_environment(RAY_SETTINGS))
+            until_shut_down.enter_context(_environment(settings))
             until_shut_down.enter_context(_ray_logs_to(log))
             meanwhile()
             if here:
@@ -206,12 +215,19 @@ def _started_here(scratch: Path, packages: Path, environment: Mapping[str, str])
     cluster, keep = Cluster(True, scratch), False
     try:
         try:
-            with _environment(environment), _inside(packages), only_needed_processes():
+            with (
+                _environment(environment),
+                _inside(packages),
+                only_needed_processes(),
+                own_signal_handlers(),
+                listening_here_only() as here_only,
+            ):
                 ray.init(
                     address="local",
                     include_dashboard=False,
                     num_cpus=count_usable_cpus(),
                     _temp_dir=str(place),
+                    **here_only,
                     **_QUIET,
                 )
         except Exception as error:
@@ -236,7 +252,8 @@ def _join(address: str, threads: int, scratch: Path, give_up: Callable[[], None]
     folder = stage_packages(scratch / "packages", link=False)
     runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
     try:
-        ray.init(address=address, runtime_env=runtime, **_QUIET)
+        with own_signal_handlers():
+            ray.init(address=address, runtime_env=runtime, **_QUIET)
     except (ConnectionError, ValueError) as error:
         say = _no_cluster if address in NAMED_ADDRESSES else _turned_away
         raise ConnectionError(say(address, error)) from error

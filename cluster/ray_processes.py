@@ -1,4 +1,4 @@
-"""Keeps a Ray on this machine from starting processes that a sweep does not use."""
+"""Keeps Ray from starting processes that a sweep does not use, and from taking the driver's signals."""
 
 from __future__ import annotations
 
@@ -34,5 +34,24 @@ def only_needed_processes() -> Iterator[None]:
             setattr(node, name, method)
 
 
-def _start_nothing(self: Any, *args: Any, **options: Any) -> None:
-    """What replaces such a method."""
+@contextmanager
+def own_signal_handlers() -> Iterator[None]:
+    """Inside the block, `ray.init` installs no handler for SIGTERM.
+
+    Its own exits with code 15 or 1, in the middle of whatever runs: a batch system takes that for a failure
+    of the job, and does not queue it again. The function is private (checked with Ray 2.60).
+    """
+    utils: Any = import_module("ray._private.utils")
+    before = getattr(utils, "set_sigterm_handler", None)
+    if before is None:
+        yield
+        return
+    utils.set_sigterm_handler = _start_nothing
+    try:
+        yield
+    finally:
+        utils.set_sigterm_handler = before
+
+
+def _start_nothing(*args: Any, **options: Any) -> None:
+    """What replaces such a function."""

@@ -27,7 +27,12 @@ def _look() -> dict[str, Any]:
     import sys
 
     found = {p: str(Path(importlib.import_module(p).__file__ or "").resolve()) for p in PACKAGES}
-    return {"files": found, "path": sys.path, "threads": os.environ.get("OMP_NUM_THREADS")}
+    return {
+        "files": found,
+        "path": sys.path,
+        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "nice": os.nice(0),
+    }
 
 
 def test_workers_see_our_packages_and_not_those_of_the_users_folder(
@@ -53,6 +58,7 @@ def test_workers_see_our_packages_and_not_those_of_the_users_folder(
     assert all(Path(file).is_relative_to(root) for file in seen["files"].values())
     assert str(own_packages) not in seen["path"]
     assert seen["threads"] == "3"
+    assert seen["nice"] == os.nice(0)
     assert not ray.is_initialized()
     assert not scratch.exists()
     assert Path.cwd() == own_packages
