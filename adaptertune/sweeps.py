@@ -69,8 +69,8 @@ def launch(
     Raises ExperimentFileError with every error of the experiment before anything runs; StorageError if the
     name is taken or the disk is full; DataError, ModelError and ClusterError as they occur; NoResultsError if
     the sweep ran and no trial has a value; and KeyboardInterrupt after Ctrl-C, once the record is closed.
-    After SIGTERM the record is closed likewise, and the signal is raised again. In a thread that is not the
-    main one Python delivers no signal; `adaptertune stop NAME` ends the sweep there. A sweep that
+    After SIGTERM or SIGHUP the record is closed likewise, and the signal is raised again. In a thread that is
+    not the main one Python delivers no signal; `adaptertune stop NAME` ends the sweep there. A sweep that
     `adaptertune stop` has ended is returned with the results so far.
     """
     others = ("set", "storage", "address", "progress")
@@ -159,8 +159,8 @@ def _run_to_its_end(
     board = Board(experiment)
     with table_of(board, live=progress) as table:
         result = run(table, board.observe)
-    if result.signalled:
-        _pass_on_signal(result)
+    if result.signal is not None:
+        _pass_on_signal(result.signal, result)
     if not (result.folder / LEDGER).exists():
         raise NoResultsError(f"{experiment.name} was stopped before its first trial; {_kept(result)}")
     results = Results((result.folder,))
@@ -171,11 +171,11 @@ def _run_to_its_end(
     return results
 
 
-def _pass_on_signal(result: LaunchResult) -> None:
+def _pass_on_signal(number: int, result: LaunchResult) -> None:
     """Raise the signal that ended the sweep again, now that the record is closed."""
     if result.preempted:
-        say(f"SIGTERM: {result.folder.name} is interrupted; {_kept(result)}")
-        signal.raise_signal(signal.SIGTERM)
+        say(f"{signal.Signals(number).name}: {result.folder.name} is interrupted; {_kept(result)}")
+        signal.raise_signal(number)
         return
     ended = "finished" if result.outcome is Ending.FINISHED else "interrupted"
     raise KeyboardInterrupt(f"{result.folder.name} is {ended}; {_kept(result)}")

@@ -9,6 +9,6 @@ USER_ERROR = 2
 INTERNAL_ERROR = 70
 """An error in adaptertune."""
 PREEMPTED = 75
-"""SIGTERM ended the sweep; `adaptertune resume` continues it."""
+"""SIGTERM or SIGHUP ended the sweep; `adaptertune resume` continues it, or `launch` if it had no trial."""
 INTERRUPTED = 130
 """Ctrl-C or `adaptertune stop` ended the sweep."""

@@ -42,7 +42,7 @@ def conclude_sweep(result: LaunchResult, then_ablate: str | None, *, resumed: bo
             else f"nothing is kept, and the name {result.folder.name} is free"
         )
         say(f"interrupted before the first trial; {kept}")
-        raise typer.Exit(PREEMPTED if resumed and result.preempted else INTERRUPTED)
+        raise typer.Exit(PREEMPTED if result.preempted else INTERRUPTED)
     print_conclusion(result.folder, then_ablate)
     if result.outcome is Ending.INTERRUPTED:
         ended = sum(trial.over for trial in tried)

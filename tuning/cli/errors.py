@@ -3,7 +3,7 @@
 2   an error that the user can correct: a wrong file, name or option, or a disk that cannot be written
 1   the run itself failed, or the cluster that it ran on, or Ray did not start
 130 Ctrl-C
-75  SIGTERM, as from a scheduler that needs the machine: `adaptertune resume` continues
+75  SIGTERM or SIGHUP, as from a scheduler that needs the machine: `adaptertune resume` continues
 70  an error in adaptertune; the traceback is saved in a file, and its path is printed
 """
 
@@ -20,6 +20,7 @@ import typer
 from typer.core import TyperGroup
 
 from trainables.errors import AdaptertuneError, ClusterError
+from tuning import stop_signals
 from tuning.exit_codes import FAILED, INTERNAL_ERROR, INTERRUPTED, USER_ERROR
 from tuning.messages import say
 
@@ -58,10 +59,11 @@ class ErrorReportingGroup(TyperGroup):
             return super().invoke(ctx)
         except AdaptertuneError as error:
             say(str(error))
+            if isinstance(error, ClusterError) and stop_signals.noted() is not None:
+                raise _interrupted() from error
             raise typer.Exit(FAILED if isinstance(error, ClusterError) else USER_ERROR) from error
         except KeyboardInterrupt as error:
-            say("interrupted; everything that an experiment has recorded so far is kept")
-            raise typer.Exit(INTERRUPTED) from error
+            raise _interrupted() from error
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # Typer handles it: the reader has stopped, as in `adaptertune best | head`
@@ -73,7 +75,15 @@ class ErrorReportingGroup(TyperGroup):
         except Exception as error:
             if isinstance(error, typer.Exit | typer.Abort) or hasattr(error, "exit_code"):
                 raise  # Typer's own, such as a wrong option
+            if stop_signals.noted() is not None:  # what a signal's exception became in compiled code
+                raise _interrupted() from error
             raise _internal_error(error) from error
+
+
+def _interrupted() -> typer.Exit:
+    say("interrupted; everything that an experiment has recorded so far is kept")
+    number = stop_signals.noted()
+    return typer.Exit(INTERRUPTED if number is None else stop_signals.code_of(number))
 
 
 def _is_given(path: object, arguments: Iterable[str]) -> bool:

@@ -9,6 +9,7 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from signal import SIGINT
 
 from cluster.capacity import does_not_fit
 from cluster.connect import Cluster, connect
@@ -40,7 +41,7 @@ from tuning.run.saving import save_running
 from tuning.run.scoring import Scoring
 from tuning.run.sent_code import send_along
 from tuning.run.settling import settle
-from tuning.run.signals import Signals, halted_by_signals
+from tuning.run.signals import Signals
 from tuning.run.steering.build_inbox import build_inbox
 from tuning.run.timing import Timing
 from tuning.run.trial_tasks import TrialTasks
@@ -56,10 +57,13 @@ class LaunchResult:
     folder: Path
     outcome: Ending
     history: History
-    preempted: bool = False
-    """Whether a SIGTERM ended it: it is meant to continue elsewhere, or later."""
-    signalled: bool = False
-    """Whether Ctrl-C or SIGTERM came while it ran, and not `adaptertune stop`."""
+    signal: int | None = None
+    """The signal that came while it ran; None after `adaptertune stop` as well."""
+
+    @property
+    def preempted(self) -> bool:
+        """Whether SIGTERM or SIGHUP ended it: it is meant to continue elsewhere, or later."""
+        return self.signal is not None and self.signal != SIGINT
 
     @property
     def has_value(self) -> bool:
@@ -73,31 +77,32 @@ class LaunchResult:
 
 
 def drive_sweep(
-    of: Composition, *, prepare: Prepare | None = None, address: str | None = None
+    of: Composition, signals: Signals, *, prepare: Prepare | None = None, address: str | None = None
 ) -> LaunchResult:
     """Run a sweep until its end, a signal, or `adaptertune stop`. Raises what `launch_experiment` raises."""
     with (
         as_our_errors(),
         absolute_cache(),
-        halted_by_signals() as signals,
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
     ):
         try:
+            signals.check()
             claim_store_folder(of.experiment, of.recorder.history.header)
             viewed.enter_context(_viewed(of))
+            signals.check()
             _run(of, prepare, address, signals)
             ending = Ending.FINISHED
         except Halt as halt:
             ending = halt.ending
             if of.recorder.history.closed is None:  # it came before Ray was up
-                _close(of.recorder, ending, signals)
+                _close(of.recorder, ending)
             if halt.error is not None:
                 raise halt.error from halt
         finally:
             if of.recorder.pending is not None:  # nothing is recorded, so there is nothing to show
                 viewed.pop_all()
     history = of.recorder.before if of.recorder.pending else of.recorder.history
-    return LaunchResult(of.folder, ending, history, preempted=signals.sigterm, signalled=signals.noted())
+    return LaunchResult(of.folder, ending, history, signals.number)
 
 
 def _viewed(of: Composition) -> Views:
@@ -124,23 +129,21 @@ def _run(of: Composition, prepare: Prepare | None, address: str | None, signals:
         preload=preload_for(of),
         meanwhile=meanwhile,
     ) as cluster:
-        signals.listen()  # Ray has just installed its own handler for SIGTERM
         try:
+            signals.check()
             _fit(of, cluster, prepared, signals)
         except BaseException as error:
-            _close(of.recorder, error.ending if isinstance(error, Halt) else Ending.FAILED, signals)
+            _close(of.recorder, error.ending if isinstance(error, Halt) else Ending.FAILED)
             raise
-        _close(of.recorder, Ending.FINISHED, signals)
+        _close(of.recorder, Ending.FINISHED)
 
 
-def _close(recorder: Recorder, ending: Ending, signals: Signals) -> None:
+def _close(recorder: Recorder, ending: Ending) -> None:
     """End the trials that still run, and close the record. If the disk is full, both stay as they are.
 
-    From here on signals interrupt nothing: Ray shuts down in any case. A resume that was refused, before
-    anything was recorded, leaves the record as it was; one that was interrupted is recorded, unless its data
-    may be at a new place where they were not checked.
+    A resume that was refused, before anything was recorded, leaves the record as it was; one that was
+    interrupted is recorded, unless its data may be at a new place where they were not checked.
     """
-    signals.only_note()
     if (begins := recorder.pending) is not None and (ending is Ending.FAILED or begins.moved):
         return
     with suppress(Halt):
@@ -195,6 +198,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         resting.first = Exploits(of, rule, study).carry_out
     inbox = build_inbox(of, study)
     inbox.take()
+    signals.check()
 
     def each_round() -> None:
         budget.check()
@@ -209,11 +213,10 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
             warnings.simplefilter("ignore")
             tuner = build_tuner(of, searcher, scheduler, gpus=gpus, scratch=cluster.scratch)
             try:
-                with signals.only_noted():
-                    if searcher.begin():
-                        tuner.fit()
-                    inbox.take()
-                    searching = wait_while_paused(of.recorder, scheduler, name) or study.continues
+                if searcher.begin():
+                    tuner.fit()
+                inbox.take()
+                searching = wait_while_paused(of.recorder, scheduler, name) or study.continues
             except Halt:
                 if not cluster.lost():
                     save_running(of)
@@ -221,10 +224,9 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                     scheduler.controller._tune_controller.cleanup()
                 raise
     end_if_trials_are_paused(of.recorder, name)
-    with signals.only_noted():
-        end_resting(rule, of.recorder, study)
-        _score(of, data, gpus, control)
-        budget.finish()
+    end_resting(rule, of.recorder, study)
+    _score(of, data, gpus, control)
+    budget.finish()
     if late := requests_in(of.folder):
         say(
             f"{plural(len(late), 'request')} came when the search had ended;"

@@ -20,6 +20,7 @@ from tuning.run.composition import Composition
 from tuning.run.driver import LaunchResult, drive_sweep
 from tuning.run.prepared_data import Prepare
 from tuning.run.scoring import Scorer
+from tuning.run.signals import halted_by_signals
 from tuning.search.warm_start import read_earlier_trials, record_earlier_trials
 
 
@@ -62,12 +63,13 @@ def launch_experiment(
         experiment=experiment.model_dump(mode="json", exclude={"source_text"}),
         environment=describe_environment(),
     )
-    with Ledger.create(folder, header) as ledger:
+    # From the first line of the record on, a signal is an event that it tells of, or leaves none.
+    with halted_by_signals() as signals, Ledger.create(folder, header) as ledger:
         recorder = Recorder(ledger, History(header), on_event)
         composition = Composition(experiment, folder, recorder, trainable, scorer)
         with _name_left_free(folder, recorder, experiment):
             record_earlier_trials(earlier, recorder)
-            return drive_sweep(composition, prepare=prepare, address=address)
+            return drive_sweep(composition, signals, prepare=prepare, address=address)
 
 
 @contextmanager

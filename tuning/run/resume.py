@@ -33,6 +33,7 @@ from tuning.run.driver import LaunchResult, drive_sweep
 from tuning.run.left_behind import LeftBehind
 from tuning.run.prepared_data import Prepare, absolute_cache, prepare_now, record_data
 from tuning.run.scoring import Scorer, has_scores_to_retry
+from tuning.run.signals import halted_by_signals
 from tuning.run.stopping.extension import Extension
 from tuning.search.warm_start import read_earlier_trials
 from tuning.views.followers import bring_up_to_date
@@ -105,21 +106,19 @@ def resume_experiment(
                 f"search.optuna: {named.sampler} is not replayable, so what it proposes from here on is not"
                 " what an uninterrupted sweep would have proposed"
             )
-        return drive_sweep(
-            Composition(
-                now,
-                folder,
-                recorder,
-                trainable=trainable,
-                scorer=scorer,
-                past=past,
-                retry_failed=retry_failed,
-                earlier=tuple(earlier),
-                left=left,
-            ),
-            prepare=prepare,
-            address=address,
+        composition = Composition(
+            now,
+            folder,
+            recorder,
+            trainable=trainable,
+            scorer=scorer,
+            past=past,
+            retry_failed=retry_failed,
+            earlier=tuple(earlier),
+            left=left,
         )
+        with halted_by_signals() as signals:
+            return drive_sweep(composition, signals, prepare=prepare, address=address)
 
 
 @contextmanager

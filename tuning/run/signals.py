@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a sweep runs."""
+"""Ctrl-C, SIGTERM and SIGHUP while a sweep runs."""
 
 from __future__ import annotations
 
@@ -7,60 +7,49 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tuning import stop_signals
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
 
 
 class Signals:
-    """Ctrl-C and SIGTERM halt the sweep; further signals do not disturb the halt.
+    """Ctrl-C, SIGTERM and SIGHUP halt the sweep; further signals do not disturb the halt.
 
-    An exception from a signal handler inside Ray's compiled loop would become a SystemError, so a signal
-    is only noted there, and the scheduler halts in its next round.
+    A signal is only noted, and the sweep halts at its next step. An exception from a handler would become a
+    SystemError inside Ray's compiled loop. In the middle of an import it can leave the lock of a module
+    held, and the import of another thread, or this one's next, waits for it forever (seen with Python 3.11).
     """
 
     def __init__(self) -> None:
-        self._noted = False
-        self._only_note = False
-        self.sigterm = False
-        """Whether a SIGTERM arrived, which usually means preemption."""
+        # One may have come before, and its exception may have been lost in the middle of an import.
+        self.number = stop_signals.noted()
+        """The first signal that arrived."""
 
     def listen(self) -> None:
-        """Install the handlers; Ray installs its own while it starts."""
+        """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
-
-    def only_note(self) -> None:
-        """From now on, note signals without raising an exception."""
-        self._only_note = True
+            for number in stop_signals.stop_signals():
+                signal.signal(number, self._note)
 
     def noted(self) -> bool:
         """Whether a signal has arrived."""
-        return self._noted
+        return self.number is not None
 
-    @contextmanager
-    def only_noted(self) -> Iterator[None]:
-        """Only note signals inside the `with` block, which runs Ray's loop."""
-        self.only_note()
-        try:
-            yield
-        finally:
-            self._only_note = False
-
-    def _handle(self, number: int, frame: object) -> None:
-        for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, signal.SIG_IGN)
-        self._noted = True
-        self.sigterm = number == signal.SIGTERM
-        if not self._only_note:
+    def check(self) -> None:
+        """Raise Halt if a signal has arrived."""
+        if self.noted():
             raise Halt(Ending.INTERRUPTED)
+
+    def _note(self, number: int, frame: object) -> None:
+        stop_signals.note(number)
+        self.number = number if self.number is None else self.number
 
 
 @contextmanager
 def halted_by_signals() -> Iterator[Signals]:
     """Install signal handlers for a sweep; the previous handlers are restored afterwards."""
     signals = Signals()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in stop_signals.stop_signals()}
     signals.listen()
     try:
         yield signals

@@ -95,18 +95,22 @@ def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_pat
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_before_ray_starts_ends_the_sweep_and_leaves_the_name_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    def interrupted(of: Any) -> Any:
+    def interrupted(*_: Any) -> None:
         os.kill(os.getpid(), number)
-        time.sleep(5)  # the handler runs here
 
-    monkeypatch.setattr("tuning.run.driver._viewed", interrupted)
+    def no_ray(*_: Any, **__: Any) -> Any:
+        raise AssertionError("Ray is not started any more")
+
+    monkeypatch.setattr("tuning.run.driver.claim_store_folder", interrupted)
+    monkeypatch.setattr("tuning.run.driver.connect", no_ray)
     result = launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=lambda _: tmp_path)
     assert result.outcome is Ending.INTERRUPTED
-    assert result.preempted is (number is signal.SIGTERM)
+    assert result.signal == number
+    assert result.preempted is (number is not signal.SIGINT)
     assert not (tmp_path / "sweep").exists()
 
 

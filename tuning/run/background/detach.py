@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +17,21 @@ from trainables.errors import AdaptertuneError, LedgerError, StorageError
 from tuning.exit_codes import FAILED
 from tuning.ledger.ledger import DRIVER_LOG, LEDGER, read_records
 from tuning.ledger.records import PreparedRecord
+from tuning.stop_signals import noted
 
 WAIT_S = 60.0
 """How long `detach` waits for a launch to prepare its data."""
 POLL_INTERVAL_S = 0.1
+ENDS_WITHIN_S = 20.0
+"""How long an interrupted launch may take to end."""
 
 _RUN = (
     "import sys; sys.path.insert(0, {root!r}); import adaptertune; del sys.path[0];"
     " from adaptertune.__main__ import main; main()"
 )
 """The package from where this one is, whether or not it is installed; `sys.path` is as before then."""
+_STAYS = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); "
+"""It goes on when its terminal is closed."""
 
 
 class NotStartedError(AdaptertuneError):
@@ -48,11 +55,14 @@ class Detached:
     """Whether its data are ready, so that trials can run."""
 
 
-def command_line(arguments: Sequence[str]) -> list[str]:
-    """The command line of `adaptertune ARGUMENTS` with this Python, from any folder."""
+def command_line(arguments: Sequence[str], *, first: str = "") -> list[str]:
+    """The command line of `adaptertune ARGUMENTS` with this Python, from any folder.
+
+    first: what Python does before.
+    """
     root = str(Path(__file__).resolve().parents[2])
     # -P: a folder named tuning in the current folder is not ours.
-    return [sys.executable, "-P", "-c", _RUN.format(root=root), *arguments]
+    return [sys.executable, "-P", "-c", first + _RUN.format(root=root), *arguments]
 
 
 def detach(arguments: Sequence[str], folder: Path) -> Detached:
@@ -72,12 +82,22 @@ def detach(arguments: Sequence[str], folder: Path) -> Detached:
     log = Path(early)
     with os.fdopen(descriptor, "ab") as output:
         process = subprocess.Popen(
-            command_line(arguments),
+            command_line(arguments, first=_STAYS),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    try:
+        return _wait_until_prepared(process, log, folder)
+    except KeyboardInterrupt:  # the launch is to end as well: nobody has been told that it runs
+        process.send_signal(noted() or signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_WITHIN_S)
+        raise
+
+
+def _wait_until_prepared(process: subprocess.Popen[bytes], log: Path, folder: Path) -> Detached:
     deadline = time.monotonic() + WAIT_S
     while True:
         ended = process.poll()  # before the record is read: a short sweep may have ended successfully

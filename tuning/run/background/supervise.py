@@ -16,6 +16,7 @@ from tuning.exit_codes import INTERRUPTED, PREEMPTED, USER_ERROR
 from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.records import ReportRecord
+from tuning.stop_signals import code_of
 
 PAUSES_S = (1.0, 5.0, 15.0, 60.0, 180.0)
 """The pause before each restart. The last restart ends the list; a new report of a trial resets it."""
@@ -60,9 +61,11 @@ def supervise(
             tell(f"the driver {how}; it resumes in {pauses[restarts]:g} s")
             driver.pause(pauses[restarts])
             if driver.asked is not None:
-                return PREEMPTED if driver.asked == signal.SIGTERM else 128 + driver.asked
+                return code_of(driver.asked)
             restarts += 1
             code = driver.run(again)
+    if code < 0 and driver.asked is not None:  # killed by it, before its first line
+        return code_of(driver.asked)
     return 128 - code if code < 0 else code
 
 
