@@ -76,7 +76,7 @@ class Board:
         """Read the next record."""
         if isinstance(record, ExperimentRecord):
             return
-        self._history = self._history.with_record(record)
+        self._history = self._history.with_read(record)
         if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
             self._best_so_far.observe(self.trials[record.trial], self.trials.values())
         if isinstance(record, ResumedRecord):

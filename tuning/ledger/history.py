@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
-from tuning.ledger.outcomes import NOT_OVER, STOPPED_EARLY, Ending, Outcome, SearchEndedBy
+from tuning.ledger.outcomes import COUNTED, NOT_OVER, STOPPED_EARLY, Ending, Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     AddedRecord,
@@ -210,6 +210,15 @@ class History:
         driver_finished = self.closed is not None and self.closed.reason is Ending.FINISHED
         return driver_finished and all(trial.over for trial in self.trials.values())
 
+    def with_read(self, record: Record) -> History:
+        """This history with one more record of a file. Raises LedgerError if it contradicts those before it.
+
+        As `with_record`, but an end must have the value of the trial's last report.
+        """
+        if isinstance(record, EndedRecord):
+            _check_value(record, self.trials.get(record.trial if record.of is None else record.of))
+        return self.with_record(record)
+
     def with_record(self, record: Record) -> History:
         """This history with one more record. Changes the dictionaries that both share."""
         match record:
@@ -299,6 +308,22 @@ class History:
             return True
         more = record.trials is not None and record.trials > len(self.trials)
         return more and ended.by is not SearchEndedBy.EPOCHS
+
+
+def _check_value(record: EndedRecord, source: TrialHistory | None) -> None:
+    """Raise LedgerError if a trial did not end with the value of its reports.
+
+    source: the trial that has the reports; None if it is not known here.
+    """
+    if source is None:
+        return
+    value = source.value
+    reached = value if value is not None and math.isfinite(value) else None
+    if record.value == reached or (record.value is None and record.outcome not in COUNTED):
+        return
+    raise LedgerError(
+        f"trial {record.trial} ended with the value {record.value}, but its last report has {reached}"
+    )
 
 
 def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:

@@ -16,11 +16,11 @@ from shlex import quote
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import ValidationError
-
 from trainables.errors import LedgerError, StorageError
+from tuning.ledger.checksum import with_checksum
 from tuning.ledger.history import History
-from tuning.ledger.records import RECORDS, SCHEMA, ExperimentRecord, Record
+from tuning.ledger.lines import inconsistent, last_line_start, parse_line, read_lines
+from tuning.ledger.records import SCHEMA, ExperimentRecord, Record
 
 if TYPE_CHECKING:  # imported only by writers: readers do not need it, and it is slow to import
     from filelock import FileLock
@@ -72,17 +72,25 @@ class Ledger:
     def open(cls, folder: Path) -> Self:
         """Open an existing record to continue it; a torn last line is removed.
 
-        Raises LedgerError if it does not exist or another driver writes it.
+        Raises LedgerError if it does not exist, another driver writes it, or its end is damaged.
         """
         if not (folder / LEDGER).is_file():
             raise LedgerError(f"{folder} contains no experiment: {LEDGER} is missing")
         ledger = cls._locked(folder, 0)
-        path = folder / LEDGER
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            os.truncate(path, whole)
+        try:
+            ledger._cut_torn_line()
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
+
+    def _cut_torn_line(self) -> None:
+        """Remove a torn last line. Raises LedgerError if it is whole, but its line break is damaged."""
+        path = self.folder / LEDGER
+        start = last_line_start(path)
+        end = start + sum(len(line) for _, line in read_lines(path, start))
+        if end < path.stat().st_size:
+            os.truncate(path, end)
 
     @classmethod
     def _locked(cls, folder: Path, flags: int) -> Self:
@@ -108,7 +116,7 @@ class Ledger:
 
         Raises StorageError if the disk is full or read-only; the record then ends with the previous line.
         """
-        line = record.model_dump_json(by_alias=True).encode() + b"\n"
+        line = with_checksum(record.model_dump_json(by_alias=True).encode())
         before = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, line) != len(line):
@@ -169,37 +177,9 @@ def read_records(folder: Path) -> Iterator[Any]:
 
     Raises LedgerError for a missing file, and for a damaged line with its number.
     """
-    for byte, line in read_lines(folder, 0):
-        yield parse_line(folder, byte, line)
-
-
-def read_lines(folder: Path, start: int, end: int | None = None) -> Iterator[tuple[int, bytes]]:
-    """Yield (first byte, line) of each complete line that begins from `start` up to, but not at, `end`.
-
-    end: None for the current end of the record.  Raises LedgerError if it cannot be read.
-    """
-    path = folder / LEDGER
-    try:
-        with path.open("rb") as file:
-            end = os.fstat(file.fileno()).st_size if end is None else end
-            file.seek(start)
-            while start < end and (line := file.readline()).endswith(b"\n"):
-                yield start, line
-                start += len(line)
-    except OSError as error:
-        raise LedgerError(f"cannot read {path}: {error.strerror}") from error
-
-
-def parse_line(folder: Path, byte: int, line: bytes) -> Any:
-    """The record in the line that begins at `byte`. Raises LedgerError with the line's number if damaged."""
-    try:
-        return RECORDS.validate_json(line)
-    except ValidationError as error:
-        number = 1 + sum(1 for _ in read_lines(folder, 0, byte))
-        raise LedgerError(
-            f"{folder / LEDGER}, line {number}: {error.errors()[0]['msg']}; the line is damaged, or was"
-            " written by a newer adaptertune. Update adaptertune, or remove the line"
-        ) from error
+    record = folder / LEDGER
+    for byte, line in read_lines(record, 0):
+        yield parse_line(record, byte, line)
 
 
 def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
@@ -208,13 +188,29 @@ def read_history(folder: Path, records: Iterable[Any] | None = None) -> History:
     records: the result of `read_records`, if it was called before.
     """
     records = iter(read_records(folder) if records is None else records)
-    return History.of(_header(folder, next(records, None)), records)
+    history = History(_header(folder, next(records, None)))
+    for number, record in enumerate(records, start=2):
+        try:
+            history = history.with_read(record)
+        except LedgerError as error:
+            raise inconsistent(folder / LEDGER, number, error) from error
+    return history
 
 
 def read_header(folder: Path) -> ExperimentRecord:
     """The record's first line. Raises LedgerError as `read_history` does."""
-    line = next(read_lines(folder, 0), None)
-    return _header(folder, None if line is None else parse_line(folder, *line))
+    record = folder / LEDGER
+    line = next(read_lines(record, 0), None)
+    return _header(folder, None if line is None else parse_line(record, *line))
+
+
+def last_record(folder: Path) -> Any:
+    """The last complete line, as a record; None of an empty record. Raises LedgerError if it is damaged."""
+    path = folder / LEDGER
+    found = None
+    for byte, line in read_lines(path, last_line_start(path)):
+        found = parse_line(path, byte, line)
+    return found
 
 
 def _header(folder: Path, first: Any) -> ExperimentRecord:
