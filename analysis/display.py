@@ -16,7 +16,8 @@ from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table
 from trainables.wording import counts_in_words, plural
 from tuning.formatting import format_drawn
-from tuning.ledger.ledger import driver_alive, last_record
+from tuning.ledger.driver_state import DriverState, driver_state
+from tuning.ledger.ledger import last_record
 from tuning.ledger.records import ClosedRecord
 from tuning.ledger.storage import python_name
 
@@ -27,12 +28,15 @@ MOST_EXPERIMENTS = 50
 def state_of(folder: Path) -> str:
     """`running`, `finished`, `interrupted`, `failed`, or `died` if the driver did not close the record.
 
+    `unknown` if its driver cannot be seen from here, where the folder can only be read.
+
     Raises LedgerError if its last line is damaged.
     """
     last = last_record(folder)
     if isinstance(last, ClosedRecord):
         return str(last.reason)
-    return "running" if driver_alive(folder) else "died"
+    seen = driver_state(folder)
+    return str(seen) if seen in (DriverState.RUNNING, DriverState.UNKNOWN) else "died"
 
 
 def states(folders: Sequence[Path]) -> str:

@@ -7,6 +7,7 @@ AdaptertuneError
 ├── AdapterError          an adapter that does not fit the model
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
 ├── LedgerError           a record that cannot be read, or has another writer
+│   └── SupersededError   another driver has taken over, and this one stops
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
 └── ClusterError          Ray did not start, or died during the sweep, which can be resumed
 """
@@ -45,6 +46,10 @@ class CheckpointError(AdaptertuneError):
 
 class LedgerError(AdaptertuneError):
     """The record cannot be read, or another driver writes it."""
+
+
+class SupersededError(LedgerError):
+    """Another driver has taken over the experiment; this one may write no more."""
 
 
 class StorageError(AdaptertuneError):

@@ -36,6 +36,8 @@ class ExperimentRecord(Record):
     file: str
     experiment: dict[str, JsonValue]
     environment: dict[str, JsonValue] = {}
+    attempt: int | None = None
+    """The number of the driver's attempt, see `tuning.ledger.attempts`; None in records of before."""
 
 
 class EarlierTrial(BaseModel):
@@ -337,6 +339,7 @@ class ResumedRecord(Record):
 
     epochs: the new budget of epochs, if it has changed.
     moved: where data are now, by the folder or file of the experiment where they were.
+    attempt: the number of the driver's attempt; None in records of before.
     """
 
     kind: Literal["resumed"] = "resumed"
@@ -344,6 +347,7 @@ class ResumedRecord(Record):
     epochs: int | None = None
     moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
+    attempt: int | None = None
 
 
 class ClosedRecord(Record):

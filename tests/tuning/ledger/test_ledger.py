@@ -12,7 +12,8 @@ from pydantic import JsonValue
 from trainables.errors import LedgerError, StorageError
 from tuning.experiment.space import config_hash
 from tuning.ledger.checksum import with_checksum
-from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, driver_alive, read_history, read_records
+from tuning.ledger.driver_state import driver_alive
+from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, read_history, read_records
 from tuning.ledger.outcomes import Ending, Outcome, SearchEndedBy, StoppedBy
 from tuning.ledger.records import (
     AddedRecord,

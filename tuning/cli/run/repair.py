@@ -34,7 +34,7 @@ def run_repair(
 
         adaptertune repair nuclei
     """
-    from tuning.ledger.ledger import driver_alive
+    from tuning.ledger.driver_state import driver_alive
     from tuning.ledger.repaired_copy import examine_record, write_copy
     from tuning.ledger.storage import find_experiment, shell_name, storage_folder
 

@@ -14,7 +14,8 @@ from recorded import LORA, Told, write
 from trainables.errors import LedgerError, StorageError
 from tuning.cli.live.sweeps import LiveSweeps, experiments_of
 from tuning.ledger.checksum import with_checksum
-from tuning.ledger.ledger import LEDGER, LOCK
+from tuning.ledger.driver_state import LOCK
+from tuning.ledger.ledger import LEDGER
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import ClosedRecord, EndedRecord, Record, ReportRecord
 
