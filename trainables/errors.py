@@ -6,6 +6,7 @@ AdaptertuneError
 ├── ModelError            a backbone that cannot be loaded or does not fit the task
 ├── AdapterError          an adapter that does not fit the model
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
+│   └── StaleStartError   a trial has started again elsewhere, so this worker may save nothing more
 ├── LedgerError           a record that cannot be read, or has another writer
 │   └── SupersededError   another driver has taken over, and this one stops
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
@@ -42,6 +43,10 @@ class AdapterError(AdaptertuneError):
 
 class CheckpointError(AdaptertuneError):
     """A checkpoint is damaged, or belongs to another trial."""
+
+
+class StaleStartError(CheckpointError):
+    """The trial has started again elsewhere; this worker may save nothing more."""
 
 
 class LedgerError(AdaptertuneError):

@@ -63,6 +63,10 @@ class TrialHistory:
     """The names of its checkpoints that were removed to keep the budget."""
     joined: int | None = None
     """How many steps its pack had taken when it joined; see `StartedRecord`."""
+    starts: int = 0
+    """The number of its last start, from 1; those of before are counted."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of its checkpoints by file name, as they were last reported."""
     worker: str | None = None
     """The process that trains it, or did last, as `HOST:PID`; None before its first report."""
     attributes: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -263,7 +267,15 @@ class History:
                     self.sampler.update(noted.study)
                 self.ends.pop(record.trial, None)
                 self.trials[record.trial] = (
-                    replace(old, stopped=None, ended=None, removed=(), joined=record.joined, worker=None)
+                    replace(
+                        old,
+                        stopped=None,
+                        ended=None,
+                        removed=(),
+                        joined=record.joined,
+                        worker=None,
+                        starts=record.start or old.starts + 1,
+                    )
                     if old is not None and old.hash == record.hash
                     else TrialHistory(
                         record.trial,
@@ -271,6 +283,7 @@ class History:
                         record.hash,
                         record.time,
                         joined=record.joined,
+                        starts=record.start or 1,
                         attributes={} if noted is None else noted.trial,
                         parent=record.parent,
                     )
@@ -360,7 +373,8 @@ def _with(
             kept = trial.reports
             while kept and kept[-1].epoch >= record.epoch:
                 kept = kept[:-1]
-            return replace(trial, reports=(*kept, record))
+            saved = {**trial.saved, **record.saved} if record.saved else trial.saved
+            return replace(trial, reports=(*kept, record), saved=saved)
         case StoppedRecord():
             return replace(trial, stopped=record)
         case EndedRecord():

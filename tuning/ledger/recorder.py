@@ -77,10 +77,14 @@ class Recorder:
     def record(self, record: Record) -> None:
         """Write a record, then call the listeners. Raises Halt as `require_ours`, or if the disk is full.
 
-        The start of a trial is written with the learning rates at which it trains.
+        The start of a trial is written with its number, and with the learning rates at which it trains.
         """
-        if isinstance(record, StartedRecord) and (rates := self._rates(record.params)):
-            record = record.model_copy(update={"rates": rates})
+        if isinstance(record, StartedRecord):
+            known = self.history.trials.get(record.trial)
+            now: dict[str, object] = {"start": 1 if known is None else known.starts + 1}
+            if rates := self._rates(record.params):
+                now["rates"] = rates
+            record = record.model_copy(update=now)
         if (pending := self._pending) is not None:
             self._append(pending)
             self._pending = None

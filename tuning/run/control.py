@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 from trainables.errors import ClusterError
-from trainables.run_folder import CONTROL, PAUSED, STOPPED
+from trainables.run_folder import BASELINE_CLAIM, CONTROL, PAUSED, STOPPED
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
 from tuning.run.left_behind import LeftBehind
@@ -65,6 +65,13 @@ class Control:
         with suppress(OSError):  # a full disk keeps the worker from saving, too
             self._folder.mkdir(exist_ok=True)
             (self._folder / name).touch()
+
+    def release_baseline(self, trials: Collection[int]) -> None:
+        """Let another worker measure the baseline, if the one that died with these trials had begun to."""
+        claim = self._folder.parent / BASELINE_CLAIM
+        with suppress(OSError, ValueError):  # there is none, or it is one of before
+            if int(claim.read_text(encoding="ascii")) in trials:
+                claim.unlink()
 
     def end_asked(self) -> bool:
         """Return whether the whole sweep is to end."""

@@ -102,7 +102,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
 
     # Ray's files are in another folder, which is removed; its loggers and snapshots are off.
     views = {"tables", "study.journal"}
-    ours = {"ledger.jsonl", "driver.lock", "ray.log", "attempts"} | views
+    ours = {"ledger.jsonl", "driver.lock", "ray.log", "attempts", "starts"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours
     assert valid_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
     assert list(home.glob("*")) == littered
