@@ -53,7 +53,10 @@ class Results:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `interrupted`, `failed` or `died`; of several `2 finished, 1 running`."""
+        """`running`, `finished`, `interrupted`, `failed`, `died` or `unknown`.
+
+        Of several experiments the number of each: `2 finished, 1 running`.
+        """
         return states(self.folders)
 
     @property

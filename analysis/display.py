@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -18,29 +16,27 @@ from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table
 from trainables.wording import counts_in_words, plural
 from tuning.formatting import format_drawn
-from tuning.ledger.ledger import LEDGER, driver_alive
+from tuning.ledger.driver_state import DriverState, driver_state
+from tuning.ledger.ledger import last_record
+from tuning.ledger.records import ClosedRecord
 from tuning.ledger.storage import python_name
 
 MOST_EXPERIMENTS = 50
 """How many rows a table of experiments has."""
-_TAIL = 1 << 20
-"""How many bytes at a record's end are read for its last line."""
 
 
 def state_of(folder: Path) -> str:
-    """`running`, `finished`, `interrupted`, `failed`, or `died` if the driver did not close the record."""
-    with (folder / LEDGER).open("rb") as file:
-        file.seek(max(0, file.seek(0, os.SEEK_END) - _TAIL))
-        lines = file.read().splitlines()
-    for line in reversed(lines):
-        try:
-            last = json.loads(line)
-        except ValueError:
-            continue  # incomplete: its writer died
-        if last.get("kind") == "closed":
-            return str(last["reason"])
-        break
-    return "running" if driver_alive(folder) else "died"
+    """`running`, `finished`, `interrupted`, `failed`, or `died` if the driver did not close the record.
+
+    `unknown` if its driver cannot be seen from here, where the folder can only be read.
+
+    Raises LedgerError if its last line is damaged.
+    """
+    last = last_record(folder)
+    if isinstance(last, ClosedRecord):
+        return str(last.reason)
+    seen = driver_state(folder)
+    return str(seen) if seen in (DriverState.RUNNING, DriverState.UNKNOWN) else "died"
 
 
 def states(folders: Sequence[Path]) -> str:

@@ -30,6 +30,7 @@ from typing import Any
 
 from tuning.experiment.space import Space, config_hash
 from tuning.experiment.spec import Experiment
+from tuning.ledger.checksum import with_checksum
 from tuning.ledger.ledger import LEDGER, Ledger, read_header
 from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import (
@@ -140,7 +141,7 @@ def generate(folder: Path, trials: int) -> tuple[float, float]:
     with (folder / LEDGER).open("ab") as file:  # like `Ledger.append`, but many lines at once
         for number in range(trials):
             for record in records_of(number, asked.space):
-                file.write(record.model_dump_json(by_alias=True).encode() + b"\n")
+                file.write(with_checksum(record.model_dump_json(by_alias=True).encode()))
     written = time.perf_counter() - began
     began = time.perf_counter()
     tables = Tables(folder, asked, header)

@@ -6,7 +6,9 @@ AdaptertuneError
 ├── ModelError            a backbone that cannot be loaded or does not fit the task
 ├── AdapterError          an adapter that does not fit the model
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
+│   └── StaleStartError   a trial has started again elsewhere, so this worker may save nothing more
 ├── LedgerError           a record that cannot be read, or has another writer
+│   └── SupersededError   another driver has taken over, and this one stops
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
 └── ClusterError          Ray did not start, or died during the sweep, which can be resumed
 """
@@ -43,8 +45,16 @@ class CheckpointError(AdaptertuneError):
     """A checkpoint is damaged, or belongs to another trial."""
 
 
+class StaleStartError(CheckpointError):
+    """The trial has started again elsewhere; this worker may save nothing more."""
+
+
 class LedgerError(AdaptertuneError):
     """The record cannot be read, or another driver writes it."""
+
+
+class SupersededError(LedgerError):
+    """Another driver has taken over the experiment; this one may write no more."""
 
 
 class StorageError(AdaptertuneError):

@@ -31,7 +31,7 @@ EXAMPLES = "examples.json"
 DETAILS = "details.json"
 """In `TEST_RESULTS`: precision by recall, confusion and thresholds, see `trainables.metrics.details`."""
 BASELINE_CLAIM = "baseline.claimed"
-"""Marks that a worker measures the pretrained baseline."""
+"""Marks that a worker measures the pretrained baseline; it has the number of the worker's trial."""
 
 
 def image_results(trial: Path, domain: str | None = None) -> Path:

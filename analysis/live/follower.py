@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from trainables.errors import LedgerError
-from tuning.ledger.ledger import LEDGER, parse_line, read_lines
+from tuning.ledger.ledger import LEDGER
+from tuning.ledger.lines import parse_line, read_lines
 
 START = 64
 """Bytes of the start of a record that tell it from another one."""
@@ -29,7 +30,6 @@ class Follower:
     """Reads the complete lines of a record that are new; a torn last line is left until it is whole."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._path = folder / LEDGER
         self._at = 0
         self._start = b""
@@ -59,13 +59,12 @@ class Follower:
         if anew:
             self._at, self._start = 0, b""
         records, self._error = [], None
-        for byte, line in read_lines(self._folder, self._at, found.st_size):
-            try:
-                records.append(parse_line(self._folder, byte, line))
-            except LedgerError as error:
-                self._error = error
-                break
-            self._at = byte + len(line)
+        try:
+            for byte, line in read_lines(self._path, self._at, found.st_size):
+                records.append(parse_line(self._path, byte, line))
+                self._at = byte + len(line)
+        except LedgerError as error:
+            self._error = error
         self._seen = seen
         if self._at:
             self._start = start

@@ -13,6 +13,8 @@ from trainables.errors import LedgerError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
+from tuning.ledger.ledger import LEDGER
+from tuning.ledger.lines import inconsistent
 from tuning.ledger.records import AddedRecord, ExperimentRecord, ResumedRecord
 from tuning.ranking.standing import Objective
 
@@ -27,6 +29,8 @@ class LiveRecord:
         self.experiment: Experiment = experiment_of(header)
         self.idle = False
         """Whether no driver runs the sweep."""
+        self._lines = 1
+        """How many lines of the record it has."""
         self._trials: dict[int, Trial] = {}
         self._changed: set[int] = set()
 
@@ -35,7 +39,11 @@ class LiveRecord:
         for record in records:
             if isinstance(record, ExperimentRecord):
                 raise LedgerError(f"{self.folder} has the first line of a record in its middle")
-            self.history = self.history.with_record(record)
+            self._lines += 1
+            try:
+                self.history = self.history.with_read(record)
+            except LedgerError as error:
+                raise inconsistent(self.folder / LEDGER, self._lines, error) from error
             if isinstance(record, AddedRecord | ResumedRecord):
                 self.experiment = experiment_of(self.history.header)
             if isinstance(number := getattr(record, "trial", None), int) and number in self.history.trials:

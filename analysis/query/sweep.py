@@ -15,9 +15,10 @@ from analysis.query.floors import Floors
 from trainables.specs.workload import MetricName
 from tuning.experiment.scaled_rates import RATES
 from tuning.experiment.spec import Experiment
+from tuning.ledger.driver_state import driver_alive
 from tuning.ledger.header import experiment_of
 from tuning.ledger.history import History, TrialHistory
-from tuning.ledger.ledger import driver_alive, read_history
+from tuning.ledger.ledger import read_history
 from tuning.ledger.outcomes import RAN_TO_END, Outcome
 from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ledger.trial_values import trainable

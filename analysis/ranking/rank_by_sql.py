@@ -17,7 +17,7 @@ from analysis.ranking.policy_sql import order_sql, ranked_sql, standings_sql
 from analysis.ranking.weighed import INFEASIBLE, Weighed
 from trainables.wording import with_full_stop
 from tuning.experiment.goals import Goals
-from tuning.ledger.ledger import driver_alive
+from tuning.ledger.driver_state import driver_alive
 from tuning.ledger.records import ReportRecord, ScoredRecord
 from tuning.ranking.front import vector_of
 from tuning.ranking.policy import ANY_BUDGET, asked_policy

@@ -25,7 +25,7 @@ from tuning.cli.live.guard import Secrets
 from tuning.cli.live.listening import listening_socket
 from tuning.cli.live.sweeps import LiveSweeps
 from tuning.experiment.space import config_hash
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import (
     BuiltRecord,

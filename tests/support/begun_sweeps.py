@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from data_makers import coco_folder, mask_folder
+from edited_records import edit_record
 from scripted import Scripted, experiment
 
 from trainables.specs.definitions import BEFORE
@@ -49,9 +50,7 @@ class Begun:
             self._made[make, before] = self._launched(self._place / f"{make.__name__}-{before}", make, before)
         made = self._made[make, before]
         shutil.copytree(made, to, dirs_exist_ok=True)  # with its times
-        ledger = to / "out" / "sweep" / LEDGER
-        ledger.write_text(ledger.read_text().replace(str(made), str(to)))
-        return ledger.parent
+        return edit_record(to / "out" / "sweep", lambda text: text.replace(str(made), str(to)))
 
     def _launched(self, at: Path, make: Callable[[Path], dict[str, Any]], before: bool) -> Path:
         parts: dict[str, Any] = {

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tuning.ledger.checksum import with_checksum
 from tuning.ledger.ledger import LEDGER
 from tuning.ledger.records import Record, ReportRecord
 
 
 def append(folder: Path, *records: Record) -> None:
     with (folder / LEDGER).open("ab") as file:
-        file.write(b"".join(record.model_dump_json(by_alias=True).encode() + b"\n" for record in records))
+        for record in records:
+            file.write(with_checksum(record.model_dump_json(by_alias=True).encode()))
 
 
 def report(trial: int, epoch: float, value: float) -> ReportRecord:

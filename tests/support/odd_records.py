@@ -57,7 +57,7 @@ def odd_sweep(folder: Path) -> list[Any]:
         _report(0, 0.5, 5, 1006.5, {"mAP@50": 0.75, "mAP_50": -0.0}),
         _start(1, {"learning_rate": 0.1}, 1007.0),
         _report(1, 2.0, 20, 1007.5, {"dice": 0.875}),
-        _report(0, 1.0, 10, 1008.0, {"mAP@50": 0.5}),
+        _report(0, 1.0, 10, 1008.0, {"mAP@50": 0.5}, objective=0.1 + 0.2),
         EndedRecord(trial=0, outcome=Outcome.COMPLETED, value=0.1 + 0.2, epoch=1.0, time=1009.0),
         EndedRecord(trial=1, outcome=Outcome.COMPLETED, value=0.875, epoch=2.0, time=1009.5),
         _start(3, {"learning_rate": 0.3}, 1010.0),
@@ -78,8 +78,15 @@ def _start(trial: int, params: dict[str, Any], when: float) -> StartedRecord:
     return StartedRecord(trial=trial, params=params, hash=f"of-{trial}", time=when)
 
 
-def _report(trial: int, epoch: float, step: int, when: float, metrics: dict[str, float]) -> ReportRecord:
+def _report(
+    trial: int,
+    epoch: float,
+    step: int,
+    when: float,
+    metrics: dict[str, float],
+    objective: float | None = None,
+) -> ReportRecord:
     return ReportRecord(
-        trial=trial, epoch=epoch, step=step, objective=metrics.get("dice"), metrics=metrics, train_s=0.3,
-        peak_mb=100.5, time=when,
+        trial=trial, epoch=epoch, step=step, metrics=metrics, train_s=0.3, peak_mb=100.5, time=when,
+        objective=metrics.get("dice") if objective is None else objective,
     )  # fmt: skip

@@ -46,7 +46,7 @@ class Driver:
         self.results: dict[int, list[dict[str, Any]]] = {}
         self.order: list[tuple[int, float]] = []
 
-    def start(self, *numbers: int, text: str = LORA, joined: int | None = None) -> None:
+    def start(self, *numbers: int, text: str = LORA, joined: int | None = None, **fields: Any) -> None:
         """Order trials to start; the seed in their configuration is their number."""
         for number in numbers:
             job = trial_job(self.experiment, text.replace("SEED", str(number)), number)
@@ -57,6 +57,7 @@ class Driver:
                     folder=job.folder,
                     checkpoints=job.checkpoints,
                     joined=joined,
+                    **fields,
                 )
             )
 

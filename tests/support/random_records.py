@@ -12,6 +12,7 @@ from recorded import LORA, experiment
 
 from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.spec import Experiment
+from tuning.ledger.checksum import with_checksum
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import LEDGER, Ledger
 from tuning.ledger.outcomes import Outcome
@@ -116,7 +117,7 @@ def write_random(folder: Path, asked: Experiment, records: list[Record]) -> Path
     """The records as an experiment on disk."""
     Ledger.create(folder, header_of(asked)).close()
     with (folder / LEDGER).open("ab") as file:
-        file.writelines(record.model_dump_json(by_alias=True).encode() + b"\n" for record in records)
+        file.writelines(with_checksum(record.model_dump_json(by_alias=True).encode()) for record in records)
     return folder
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from trainables.adapters.inject import Adapted
 from trainables.models.build import build_model
 from trainables.models.freezing import Parts
+from trainables.specs.owner import Owner
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place
@@ -39,14 +40,17 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
 
-def load_trained(workload: Workload, weights: Place, *, device: str | None = None) -> TrainedModel:
+def load_trained(
+    workload: Workload, weights: Place, *, device: str | None = None, owner: Owner | None = None
+) -> TrainedModel:
     """Rebuild a trial's model and load its weights; its data is not needed.
 
-    weights: `best.ckpt` or `last.ckpt`.  device: when absent, a GPU if there is one.
+    weights: `best.ckpt` or `last.ckpt`.  device: when absent, a GPU if there is one.  owner: whose they must
+    be.
 
     Raises CheckpointError for a damaged file or a file of another architecture, ModelError.
     """
-    held = read_weights(weights)
+    held = read_weights(weights, owner)
     return rebuild_model(workload, load_task(workload, held.classes, _device(device)), held)
 
 

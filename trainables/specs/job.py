@@ -13,6 +13,7 @@ from pydantic import Field
 
 from trainables.specs.base import Spec
 from trainables.specs.heads import HeadSource
+from trainables.specs.owner import Owner
 from trainables.specs.parent import ParentFile
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig
@@ -48,12 +49,15 @@ class TrialJob(Job):
     """Train one trial: the value of `job` in the configuration that Ray Tune passes to a trainable.
 
     folder: the trial's folder, for its log.  checkpoints: the folder of its checkpoints, a path or a URI.
-    save_at_epochs: it is also saved at the first report at or after each of these.
-    parent: the checkpoint that it begins with, if it has none of its own.
-    trainable: the class that trains it, `module:Class`.
+    save_at_epochs: it is also saved at the first report at or after each of these. parent: the checkpoint
+    that it begins with, if it has none of its own. start: the number of this start of the trial, from 1.
+    starts: the file with the number of the newest one, a path or a URI; see `trainables.start_number`. None:
+    nobody else may start the trial. trainable: the class that trains it, `module:Class`.
     """
 
     trial: int
+    start: int = 1
+    starts: str | None = None
     config: TrialConfig
     folder: Path
     checkpoints: str
@@ -89,6 +93,7 @@ class TrialResult(Spec):
     first one.
     worker: the process that trains it, as `HOST:PID`, in the first result.
     baseline: metrics of the pretrained baseline, from the worker that measured it.
+    saved: the SHA-256 of its checkpoints by name, of those that are new since the last report.
     unsaved: why the trial could not be saved, reported once.  done: whether the trial has ended.
     """
 
@@ -103,6 +108,7 @@ class TrialResult(Spec):
     worker: str | None = None
     still: list[str] = Field(default_factory=list)
     baseline: dict[str, float] | None = None
+    saved: dict[str, str] = Field(default_factory=dict)
     unsaved: str | None = None
     failure: Failure | None = None
     done: bool = False
@@ -116,10 +122,11 @@ class ScoringJob(Job):
     """Score one model on test images and domains.
 
     trial, folder, weights: the trial's number, its folder, and the path or URI of its weights; all None
-    for the pretrained baseline.
+    for the pretrained baseline.  owner: whose the weights must be.
     """
 
     trial: int | None = None
+    owner: Owner | None = None
     folder: Path | None = None
     weights: str | None = None
 
@@ -142,10 +149,12 @@ class TimingJob(Job):
     """Time the forward passes of several trials in turns.
 
     weights: the path or URI of each trial's weights.  folders: of each trial, for its log.
+    owners: whose the weights must be, by trial.
     """
 
     weights: dict[int, str]
     folders: dict[int, Path]
+    owners: dict[int, Owner] = Field(default_factory=dict)
 
 
 class Latency(Spec):

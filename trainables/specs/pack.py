@@ -24,10 +24,12 @@ class PackedTrial(Spec):
 
     joined: how many steps its pack had taken when it joined. A trial that continues from a checkpoint
     catches up with the others from there on, so that all reports come in the same order again.
-    None: it joins where the pack is.  parent: see `TrialJob`.
+    None: it joins where the pack is.  parent, start, starts: see `TrialJob`.
     """
 
     trial: int
+    start: int = 1
+    starts: str | None = None
     config: TrialConfig
     folder: Path
     checkpoints: str
@@ -130,6 +132,8 @@ class PackJob(Job):
         """The job of one of its trials."""
         return TrialJob(
             trial=entry.trial,
+            start=entry.start,
+            starts=entry.starts,
             config=entry.config,
             experiment=self.experiment,
             folder=entry.folder,

@@ -9,6 +9,8 @@ Strict pydantic accepts YAML's strings for enums, and lists for tuples, only thr
 
 from __future__ import annotations
 
+import hashlib
+import json
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
@@ -319,3 +321,12 @@ class TrialConfig(Spec):
         if head.blocks is not None and len(set(head.blocks)) < len(head.blocks):
             found.append(f"head.blocks must name each block once, got {list(head.blocks)}")
         return found
+
+
+def config_digest(config: TrialConfig) -> str:
+    """The SHA-256 of a configuration, in hexadecimal digits.
+
+    Settings that have their defaults do not count, so that new ones change no digest of before.
+    """
+    held = config.model_dump(mode="json", exclude_defaults=True)
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()

@@ -2,7 +2,7 @@
 
 It is one file, on disk or in an object store: a magic number, the SHA-256 of the rest, and a torch archive
 read with `weights_only`. It is written under a temporary name and renamed, so that a reader never gets a
-partial file.
+partial file. That of a sweep says whose it is (`Identity`), and the record has the same SHA-256.
 """
 
 from __future__ import annotations
@@ -11,37 +11,56 @@ import errno
 import hashlib
 import io
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
 
 from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
-from trainables.errors import CheckpointError, StorageError
+from trainables.errors import CheckpointError, StaleStartError, StorageError
 from trainables.models.freezing import apply_freezing
 from trainables.specs.adapters import TRAINS_BACKBONE
+from trainables.specs.owner import Owner
 from trainables.specs.parent import IN_TRAINING
 from trainables.specs.report import Report
-from trainables.specs.trial import TrialConfig
+from trainables.specs.trial import TrialConfig, config_digest
 from trainables.storage_paths import Place, StorePath
 from trainables.training.lr_schedule import Plateau
 from trainables.training.optimizer import load_optimizer
 from trainables.training.state import BestReport, TrialState
 
 MAGIC = b"adaptertune-checkpoint-2\n"
+Ours = Callable[[], bool]
+"""Whether a worker may still write a trial's checkpoints."""
+_STALE = "the trial has started again elsewhere; nothing is saved here"
+_WAY = "put the right file back, or train the trial again"
 _WHY = {errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up"}
 
 
-def save_state(state: TrialState, path: Place, report: Report | None = None) -> None:
-    """Write everything that `restore_state` needs to continue `state`. Raises StorageError.
+def always() -> bool:
+    """Outside of a sweep nobody else writes a trial's checkpoints."""
+    return True
 
-    report: the last report, which may not be in the record yet.
+
+def save_state(
+    state: TrialState,
+    path: Place,
+    report: Report | None = None,
+    *,
+    start: int | None = None,
+    ours: Ours = always,
+) -> str:
+    """Write everything that `restore_state` needs to continue `state`; returns its SHA-256.
+
+    report: the last report, which may not be in the record yet.  start: the number of the trial's start; None
+    outside of a sweep.  ours: see `write_packed`, which says what is raised.
     """
     held = {
-        **_weights(state),
+        **_weights(state, start),
         "report": None if report is None else report.model_dump_json(),
         "optimizer": state.optimizer.state_dict(),
         "plateau": vars(state.plateau).copy(),
@@ -50,7 +69,7 @@ def save_state(state: TrialState, path: Place, report: Report | None = None) -> 
         "micro_batch": state.micro_batch,
         "done": state.done,
     }
-    write_packed(_packed(held), path)
+    return write_packed(_packed(held), path, ours)
 
 
 def save_weights(state: TrialState, path: Place) -> None:
@@ -58,9 +77,30 @@ def save_weights(state: TrialState, path: Place) -> None:
     write_packed(pack_weights(state), path)
 
 
-def pack_weights(state: TrialState) -> bytes:
-    """The current weights, for a file that may be written later."""
-    return _packed(_weights(state))
+def pack_weights(state: TrialState, start: int | None = None) -> bytes:
+    """The current weights, for a file that may be written later. start: see `save_state`."""
+    return _packed(_weights(state, start))
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose checkpoint it is: a trial's, in one of its starts, at an epoch; config: see `config_digest`."""
+
+    trial: int
+    start: int
+    epoch: float
+    config: str
+
+    @classmethod
+    def of(cls, state: TrialState, start: int) -> Self:
+        """That of a trial as it is now."""
+        epoch = state.pace.epoch_of(state.step)
+        return cls(state.number, start, epoch, config_digest(state.config))
+
+
+def _same(weights: Weights, says: Identity, config: TrialConfig) -> bool:
+    """Whether a checkpoint is of a configuration; a default that has changed since makes no difference."""
+    return says.config == config_digest(config) or weights.config == config
 
 
 @dataclass(frozen=True)
@@ -73,8 +113,8 @@ class SavedState:
 
 def read_state(path: Place) -> SavedState:
     """A saved state, on the CPU. Raises CheckpointError for a damaged file, StorageError."""
-    held = _read(path)
-    return SavedState(_parsed(held, path), held)
+    held, sha256 = _read(path)
+    return SavedState(_parsed(held, path, sha256), held)
 
 
 def restore_state(state: TrialState, saved: SavedState, *, longer: bool = False) -> Report | None:
@@ -116,6 +156,9 @@ class Weights:
     total_steps: int
     tensors: dict[str, torch.Tensor]
     adapted: dict[str, torch.Tensor]
+    identity: Identity | None = None
+    """None outside of a sweep, and in files of before."""
+    sha256: str = ""
 
     @property
     def kept(self) -> Kept:
@@ -125,9 +168,38 @@ class Weights:
         return Kept(ranks, frozenset(self.tensors))
 
 
-def read_weights(path: Place) -> Weights:
-    """The weights in either kind of file, on the CPU. Raises CheckpointError, StorageError."""
-    return _parsed(_read(path), path)
+def read_weights(path: Place, owner: Owner | None = None) -> Weights:
+    """The weights in either kind of file, on the CPU. owner: whose they must be.
+
+    Raises CheckpointError, StorageError.
+    """
+    held, sha256 = _read(path)
+    found = _parsed(held, path, sha256)
+    if owner is not None:
+        check_owner(found, owner)
+    return found
+
+
+def check_owner(weights: Weights, owner: Owner) -> None:
+    """Raise CheckpointError if a checkpoint is of another trial or configuration, or not the recorded file.
+
+    A file of before does not say whose it is.
+    """
+    path, says = weights.path, weights.identity
+    if says is not None and says.trial != owner.trial:
+        raise CheckpointError(
+            f"{path}: is a checkpoint of trial {says.trial}, of epoch {says.epoch:g}, not of trial"
+            f" {owner.trial}; {_WAY}"
+        )
+    if says is not None and owner.config is not None and not _same(weights, says, owner.config):
+        raise CheckpointError(
+            f"{path}: is a checkpoint of another configuration than that of trial {owner.trial}; {_WAY}"
+        )
+    if owner.sha256 is not None and owner.sha256 != weights.sha256:
+        raise CheckpointError(
+            f"{path}: is not the file that the record names (SHA-256 {owner.sha256[:12]}…, not"
+            f" {weights.sha256[:12]}…); {_WAY}"
+        )
 
 
 def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
@@ -150,7 +222,7 @@ def load_weights(model: nn.Module, adapted: Adapted, weights: Weights) -> None:
             present[name].copy_(tensor)
 
 
-def _weights(state: TrialState) -> dict[str, Any]:
+def _weights(state: TrialState, start: int | None = None) -> dict[str, Any]:
     """The weights that differ from the backbone: adapter, head, and backbone weights that train."""
     moves = state.config.mode in TRAINS_BACKBONE
     own = {**state.parts.adapter, **state.parts.head}
@@ -161,7 +233,9 @@ def _weights(state: TrialState) -> dict[str, Any]:
         for name, tensor in state.model.named_buffers()
         if moves or name not in state.parts.backbone_buffers
     }
+    says = None if start is None else vars(Identity.of(state, start)).copy()
     return {
+        "identity": says,
         "config": state.config.model_dump_json(),
         "classes": list(state.classes),
         "total_steps": state.pace.total_steps,
@@ -170,8 +244,11 @@ def _weights(state: TrialState) -> dict[str, Any]:
     }
 
 
-def _parsed(held: dict[str, Any], path: Place) -> Weights:
+def _parsed(held: dict[str, Any], path: Place, sha256: str) -> Weights:
+    says = held.get("identity")
     return Weights(
+        identity=None if says is None else Identity(**says),
+        sha256=sha256,
         path=path,
         config=TrialConfig.model_validate_json(held["config"]),
         classes=tuple(held["classes"]),
@@ -181,15 +258,22 @@ def _parsed(held: dict[str, Any], path: Place) -> Weights:
     )
 
 
-def write_packed(payload: bytes, path: Place) -> None:
-    """Write a packed checkpoint under a unique name, then rename it. Raises StorageError."""
-    head = MAGIC + hashlib.sha256(payload).digest()
+def write_packed(payload: bytes, path: Place, ours: Ours = always) -> str:
+    """Write a packed checkpoint under a unique name, then rename it; returns its SHA-256.
+
+    ours: whether the trial's newest start is still this worker's; asked last of all.  Raises StorageError,
+    and StaleStartError if it is not.
+    """
+    digest = hashlib.sha256(payload)
+    head = MAGIC + digest.digest()
     if isinstance(path, StorePath):
+        if not ours():
+            raise StaleStartError(_STALE)
         try:
             path.write_bytes(head, payload)
         except StorageError as error:
             raise StorageError(f"{error}; the previous checkpoint is kept") from error
-        return
+        return digest.hexdigest()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -198,12 +282,30 @@ def write_packed(payload: bytes, path: Place) -> None:
         with part.open("wb") as file:
             file.write(head)
             file.write(payload)
+        if not ours():
+            part.unlink()
+            raise StaleStartError(_STALE)
         os.replace(part, path)
     except OSError as error:
         with suppress(OSError):  # a read-only disk refuses this too
             part.unlink(missing_ok=True)
         why = _WHY.get(error.errno or 0, error.strerror or str(error))
         raise StorageError(f"{path}: cannot write the checkpoint: {why}; the previous one is kept") from error
+    return digest.hexdigest()
+
+
+def stored_digest(path: Place) -> str | None:
+    """The SHA-256 that a checkpoint says of itself; None if there is none that can be read."""
+    end = len(MAGIC) + 32
+    try:
+        if isinstance(path, StorePath):
+            head = path.read_bytes()[:end]
+        else:
+            with path.open("rb") as file:
+                head = file.read(end)
+    except (OSError, StorageError):
+        return None
+    return head[len(MAGIC) :].hex() if head.startswith(MAGIC) and len(head) == end else None
 
 
 def _packed(held: dict[str, Any]) -> bytes:
@@ -212,7 +314,7 @@ def _packed(held: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-def _read(path: Place) -> dict[str, Any]:
+def _read(path: Place) -> tuple[dict[str, Any], str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -222,4 +324,4 @@ def _read(path: Place) -> dict[str, Any]:
     if not raw.startswith(MAGIC) or hashlib.sha256(payload).digest() != digest:
         raise CheckpointError(f"{path}: the checkpoint is damaged (its checksum does not match)")
     held: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    return held
+    return held, digest.hex()

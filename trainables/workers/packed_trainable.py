@@ -287,6 +287,8 @@ class PackedTrainable:
             if report is not None:
                 return running.reported(report)
             running.save_if_due()
+            if running.lost:
+                return running.given_up()
         except Exception as error:
             return running.failed(reason_of(error), traceback.format_exc())
         return None

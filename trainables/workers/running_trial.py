@@ -5,6 +5,7 @@ A worker advances one such trial, or several at once. What goes wrong with a tri
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import socket
@@ -14,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from trainables.errors import CheckpointError, StorageError, reason_of
+from trainables.errors import CheckpointError, StaleStartError, StorageError, reason_of
 from trainables.inference.trial_latency import trial_latency
 from trainables.models.freezing import count_parameters
 from trainables.run_folder import (
@@ -31,10 +32,20 @@ from trainables.run_folder import (
 from trainables.specs.data import Split
 from trainables.specs.heads import HeadSource
 from trainables.specs.job import Failure, TrialJob, TrialResult
+from trainables.specs.owner import Owner
 from trainables.specs.report import Report
+from trainables.start_number import newest_start
 from trainables.storage_paths import place
 from trainables.training.begin_from_parent import begin_from_parent
-from trainables.training.checkpoint import pack_weights, read_state, restore_state, save_state, write_packed
+from trainables.training.checkpoint import (
+    check_owner,
+    pack_weights,
+    read_state,
+    restore_state,
+    save_state,
+    stored_digest,
+    write_packed,
+)
 from trainables.training.engine import Engine
 from trainables.training.evaluation import ran_out_of_memory
 from trainables.training.gradient_audit import grouped
@@ -83,6 +94,11 @@ class RunningTrial:
         self._paused = self._halt.with_name(PAUSED.format(job.trial))
         self._epoch, self._saved_epoch = 0.0, 0.0
         self._saved_at = self._polled_at = time.monotonic()
+        self.lost = False
+        """Whether the trial has started again elsewhere, so that nothing more is saved here."""
+        self._saved: dict[str, str] = {}
+        """The SHA-256 of checkpoints that are not reported yet, by name."""
+        self._starts = None if job.starts is None else place(job.starts)
         self._unsaved: str | None = None
         self._told_unsaved = False
         try:
@@ -124,12 +140,18 @@ class RunningTrial:
         if self._stopped.exists():  # the record has no report after the stop
             return self._result(report=report, done=True)
         if state.improved:
-            self._best = pack_weights(state)
+            self._best = pack_weights(state, self.job.start)
         if state.done or self._due() or self._due_at(report.epoch) or self._paused.exists():
             self._save(state, report)
         elif self._best is not None:
             self._kept()
+        if self.lost:
+            return self.given_up()
         return self._result(report=report, done=state.done)
+
+    def given_up(self) -> TrialResult:
+        """The last result of a trial that has started again elsewhere; nobody waits for it."""
+        return self._result(report=None, done=True)
 
     def failed(self, reason: str, trace: str | None = None, report: Report | None = None) -> TrialResult:
         """The result of a trial that ends without a value. trace: for its log.  report: if it diverged."""
@@ -146,12 +168,15 @@ class RunningTrial:
         now = time.monotonic()
         if now - self._polled_at >= POLL_INTERVAL_S:
             self._polled_at = now
+            if self.lost or not self._ours():
+                self.lost = True
+                return self.given_up()
             self.save_if_halted()
             if self._paused.exists() or self._stopped.exists():
                 self.save_now()
                 return self._result(report=None, done=True)
         self.save_if_due()
-        return None
+        return self.given_up() if self.lost else None
 
     def save_now(self) -> None:
         """Save, as the trial is given up here and continues elsewhere."""
@@ -177,7 +202,7 @@ class RunningTrial:
     def leave(self) -> None:
         """End it here: try for the last time to write best weights that did not fit on the disk."""
         self.state = None  # so that the next model can take its memory
-        if self._best is None or self._kept():
+        if self._best is None or self._kept() or self.lost:
             return
         self.note("its best weights are not kept")
         self._best = None
@@ -197,9 +222,11 @@ class RunningTrial:
         if (begun or isinstance(last, Path)) and last.exists():
             try:
                 saved = read_state(last)
+                check_owner(saved.weights, Owner(trial=job.trial))
                 state = engine.start(job.config, number=job.trial, kept=saved.weights.kept)
                 # The report saved with it may be missing in the record, so it is sent again.
                 self._pending = self._last_report = restore_state(state, saved)
+                self._saved = self._stored()
             except CheckpointError as error:
                 self.note(f"starting over: {error}")
                 state = None
@@ -227,7 +254,7 @@ class RunningTrial:
 
     def _measured_baseline(self, engine: Engine, claim: Path) -> dict[str, float] | None:
         """Metrics of the pretrained baseline, measured by the first worker that claims the task."""
-        if not _first_to(claim):
+        if not _first_to(claim, self.job.trial):
             return None
         try:
             return engine.baseline_metrics()
@@ -237,6 +264,15 @@ class RunningTrial:
             return None
 
     # --- saving ---------------------------------------------------------------------------------
+
+    def _ours(self) -> bool:
+        """Whether the trial has not started again elsewhere."""
+        return self._starts is None or newest_start(self._starts) <= self.job.start
+
+    def _stored(self) -> dict[str, str]:
+        """What the checkpoints say of themselves: the report of the last ones may be lost."""
+        found = {name: stored_digest(self._checkpoints / name) for name in (LAST_STATE, BEST_WEIGHTS)}
+        return {name: digest for name, digest in found.items() if digest is not None}
 
     def _due(self) -> bool:
         wait_s = max(self.job.save_every_s, SAVING_SHARE * self.partners * self.saving_s)
@@ -259,7 +295,12 @@ class RunningTrial:
         if self._stopped.exists():
             return
         started = time.monotonic()
-        if self._kept(lambda: save_state(state, self._checkpoints / LAST_STATE, report)):
+
+        def write() -> None:
+            last, start = self._checkpoints / LAST_STATE, self.job.start
+            self._saved[LAST_STATE] = save_state(state, last, report, start=start, ours=self._ours)
+
+        if self._kept(write):
             self._saved_epoch = self._epoch
         self._saved_at = time.monotonic()
         self.saving_s = self._saved_at - started
@@ -272,10 +313,14 @@ class RunningTrial:
         """
         try:
             if self._best is not None:
-                write_packed(self._best, self._checkpoints / BEST_WEIGHTS)
+                best = self._checkpoints / BEST_WEIGHTS
+                self._saved[BEST_WEIGHTS] = write_packed(self._best, best, self._ours)
                 self._best = None
             if write is not None:
                 write()
+        except StaleStartError:
+            self.lost, self._best = True, None
+            return False
         except StorageError as error:
             self.note(f"not saved: {error}")
             if not self._told_unsaved:
@@ -296,6 +341,11 @@ class RunningTrial:
         still = grouped(self.state.still) if built is not None and self.state is not None else []
         baseline, self._baseline = self._baseline, None
         unsaved, self._unsaved = self._unsaved, None
+        saved: dict[str, str] = {}
+        if report is not None and failure is None:  # only reports are recorded with them
+            saved, self._saved = self._saved, {}
+            if self._best is not None:  # as it will be, or it is removed
+                saved[BEST_WEIGHTS] = hashlib.sha256(self._best).hexdigest()
         return TrialResult(
             trial=self.job.trial,
             epoch=self._epoch,
@@ -308,6 +358,7 @@ class RunningTrial:
             worker=None if built is None else f"{socket.gethostname()}:{os.getpid()}",
             still=still,
             baseline=baseline,
+            saved=saved,
             unsaved=unsaved,
             failure=failure,
             done=done,
@@ -320,9 +371,12 @@ class RunningTrial:
         self._told_before = len(self._told)
 
 
-def _first_to(path: Path) -> bool:
+def _first_to(path: Path, trial: int) -> bool:
+    """Whether this worker is the first; the file then has the number of its trial."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except OSError:  # it exists, or the disk is full
         return False
+    with suppress(OSError), os.fdopen(descriptor, "w") as file:
+        file.write(str(trial))
     return True

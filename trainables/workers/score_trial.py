@@ -30,6 +30,7 @@ from trainables.metrics.results import Results
 from trainables.run_folder import DETAILS, TEST_RESULTS, append_to_log, image_results
 from trainables.specs.data import Split
 from trainables.specs.job import Job, ScoringJob, ScoringResult
+from trainables.specs.owner import Owner
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, place
 from trainables.training.checkpoint import read_weights
@@ -48,7 +49,7 @@ def score_trial(job: ScoringJob) -> ScoringResult:
         if folder is None or job.weights is None:
             scores = score_baseline(engine)
         else:
-            scores = _scored(engine, place(job.weights), folder)
+            scores = _scored(engine, place(job.weights), folder, job.owner)
     except Exception as error:
         _log(folder, traceback.format_exc())
         return ScoringResult(reason=reason_of(error))
@@ -76,8 +77,8 @@ def _engine(workload: str, prepared: Path) -> Engine:
     return Engine(Workload.model_validate_json(workload), prepared)
 
 
-def _scored(engine: Engine, weights: Place, folder: Path) -> Scores:
-    trained = rebuild_model(engine.workload, engine.task, read_weights(weights))
+def _scored(engine: Engine, weights: Place, folder: Path, owner: Owner | None) -> Scores:
+    trained = rebuild_model(engine.workload, engine.task, read_weights(weights, owner))
     # The results in the folder belong to weights that have been replaced.
     shutil.rmtree(folder / TEST_RESULTS, ignore_errors=True)
 

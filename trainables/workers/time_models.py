@@ -35,7 +35,8 @@ def time_models(job: TimingJob) -> TimingResult:
         built: dict[int, str] = {}
         for trial, weights in job.weights.items():
             try:
-                trained = rebuild_model(engine.workload, engine.task, read_weights(place(weights)))
+                held = read_weights(place(weights), job.owners.get(trial))
+                trained = rebuild_model(engine.workload, engine.task, held)
             except Exception as error:
                 append_to_log(job.folders[trial], f"its latency is not measured: {reason_of(error)}")
                 continue

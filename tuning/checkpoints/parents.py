@@ -16,7 +16,6 @@ from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.parent import ParentFile, why_not_longer, why_not_warm
 from trainables.storage_paths import Place
-from tuning.experiment.space import config_hash
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.outcomes import Outcome
@@ -88,13 +87,6 @@ def copy_parent(root: Place, number: int, *, state: bool) -> str:
 def parent_file(root: Place, parent: Parent | None) -> ParentFile | None:
     """Where a trial finds what it begins with. root: see `copy_parent`."""
     return None if parent is None else ParentFile(path=str(root / PARENTS / parent.file), state=parent.state)
-
-
-def child_hash(params: Mapping[str, JsonValue], parent: Parent) -> str:
-    """The hash of a configuration that begins with a parent: another one than without."""
-    known: list[JsonValue] = [parent.file, parent.state, parent.epochs]
-    known += [] if parent.instead_of is None else [parent.instead_of]
-    return config_hash({**params, "parent": known})
 
 
 def _ended(history: History, number: int) -> TrialHistory:

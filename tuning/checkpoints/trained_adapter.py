@@ -17,11 +17,13 @@ from pydantic import JsonValue
 
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, SPLITS
+from trainables.specs.owner import Owner
 from trainables.specs.tasks import SCORE_THRESHOLD
 from trainables.specs.trial import TrialConfig
 from trainables.specs.workload import Workload
 from trainables.storage_paths import Place, StorePath
 from trainables.wording import plural
+from tuning.checkpoints.owners import owner_of
 from tuning.checkpoints.run_definitions import run_definitions
 from tuning.experiment.load import load_run_file
 from tuning.experiment.spec import Experiment
@@ -75,6 +77,8 @@ class TrainedAdapter:
     """The same metrics in each domain."""
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """The floors of its data, see `PreparedRecord`; empty if they were not recorded."""
+    owner: Owner | None = None
+    """Whose its weights must be; None for a run of `train`."""
     collapsed: bool | None = None
     """Whether its objective is no better than a constant predictor's; None if that is not recorded."""
 
@@ -102,7 +106,7 @@ class TrainedAdapter:
 
         if self.weights is None:
             raise StorageError(f"{self.title} has no trained weights; it is the pretrained model")
-        return load_trained(self.workload, self.weights, device=device)
+        return load_trained(self.workload, self.weights, device=device, owner=self.owner)
 
 
 def find_trained(text: str, storage: Path) -> Reference | Path:
@@ -127,7 +131,8 @@ def find_trained(text: str, storage: Path) -> Reference | Path:
 def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
     """The trained adapter of a trial.
 
-    Raises StorageError if the trial is unknown, kept no weights, or its object store does not answer.
+    Raises StorageError if the trial is unknown, kept no weights, or its object store does not answer, and
+    CheckpointError if the file there is not of this trial.
     """
     history = read_history(folder)
     experiment = experiment_of(history.header)
@@ -146,13 +151,15 @@ def adapter_of_trial(folder: Path, number: int) -> TrainedAdapter:
         raise StorageError(_no_weights(folder, root, history, number))
     kept = best_report(trial.reports, experiment.objective.metric, experiment.workload.direction)
     scored, parent = history.scores.get(number), trial.parent
+    owner = owner_of(experiment, trial)
     return TrainedAdapter(
         title=f"{history.name}, trial {number}" + (f", which {parent.told}" if parent is not None else ""),
         experiment=experiment,
         params=dict(trial.settings),
         config=experiment.trial_config(dict(trial.settings)),
         weights=weights,
-        classes=_classes(weights),
+        owner=owner,
+        classes=_classes(weights, owner),
         metrics={} if kept is None else kept.metrics,
         epoch=None if kept is None else kept.epoch,
         collapsed=None if kept is None else kept.collapsed,
@@ -293,7 +300,7 @@ def _json(path: Path) -> dict[str, JsonValue]:
     return found if isinstance(found, dict) else {}
 
 
-def _classes(weights: Place) -> tuple[str, ...]:
+def _classes(weights: Place, owner: Owner | None = None) -> tuple[str, ...]:
     from trainables.training.checkpoint import read_weights
 
-    return read_weights(weights).classes
+    return read_weights(weights, owner).classes

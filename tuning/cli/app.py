@@ -98,6 +98,11 @@ COMMANDS = {
         RUN,
         "Continue a trial that has ended for more epochs, as one more trial.",
     ),
+    "repair": CommandEntry(
+        "tuning.cli.run.repair",
+        RUN,
+        "Write a valid copy of an experiment whose record is damaged, and say what it leaves out.",
+    ),
     "serve": CommandEntry(
         "tuning.cli.run.serve",
         RUN,

@@ -50,11 +50,13 @@ FRONT = 5
 class Board:
     """The progress of a sweep at one moment."""
 
-    def __init__(self, experiment: Experiment, *, alive: bool = True) -> None:
+    def __init__(self, experiment: Experiment, *, alive: bool = True, unknown: bool = False) -> None:
         workload = experiment.workload
         self.name = experiment.name
         self.alive = alive
-        """Whether a driver runs; without one, time ends at the last record."""
+        """Whether a driver runs, or may run; without one, time ends at the last record."""
+        self.unknown = unknown
+        """Whether it cannot be seen from here if one runs."""
         self.metric = workload.objective.metric
         self.total = experiment.trials_asked
         self.budget = experiment.search.epochs
@@ -76,7 +78,7 @@ class Board:
         """Read the next record."""
         if isinstance(record, ExperimentRecord):
             return
-        self._history = self._history.with_record(record)
+        self._history = self._history.with_read(record)
         if isinstance(record, StartedRecord | ReportRecord | EndedRecord):
             self._best_so_far.observe(self.trials[record.trial], self.trials.values())
         if isinstance(record, ResumedRecord):
@@ -152,9 +154,11 @@ class Board:
 
     @property
     def state(self) -> str:
-        """`running`, `finished`, `interrupted`, `failed`, or `died`."""
+        """`running`, `finished`, `interrupted`, `failed`, `died`, or `unknown`."""
         if self.closed is not None:
             return str(self.closed.reason)
+        if self.unknown:
+            return "unknown"
         return "running" if self.alive else "died"
 
     @property

@@ -22,7 +22,8 @@ from tuning.cli.ablations.result import print_levels, print_result
 from tuning.cli.console import LastingConsole, console, failure_lines, print_lines, print_table
 from tuning.cli.search_ended import ended_lines
 from tuning.exit_codes import FAILED, INTERRUPTED, PREEMPTED
-from tuning.ledger.ledger import driver_alive, read_history
+from tuning.ledger.driver_state import driver_alive
+from tuning.ledger.ledger import read_history
 from tuning.ledger.lineage import can_be_repeated, schedule_of
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.storage import shell_name

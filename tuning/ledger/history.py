@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from trainables.errors import LedgerError
 from tuning.experiment.moved_data import move_values
-from tuning.ledger.outcomes import NOT_OVER, STOPPED_EARLY, Ending, Outcome, SearchEndedBy
+from tuning.ledger.outcomes import COUNTED, NOT_OVER, STOPPED_EARLY, Ending, Outcome, SearchEndedBy
 from tuning.ledger.parent import Parent
 from tuning.ledger.records import (
     AddedRecord,
@@ -63,6 +63,10 @@ class TrialHistory:
     """The names of its checkpoints that were removed to keep the budget."""
     joined: int | None = None
     """How many steps its pack had taken when it joined; see `StartedRecord`."""
+    starts: int = 0
+    """The number of its last start, from 1; those of before are counted."""
+    saved: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of its checkpoints by file name, as they were last reported."""
     worker: str | None = None
     """The process that trains it, or did last, as `HOST:PID`; None before its first report."""
     attributes: Mapping[str, JsonValue] = field(default_factory=dict)
@@ -210,6 +214,15 @@ class History:
         driver_finished = self.closed is not None and self.closed.reason is Ending.FINISHED
         return driver_finished and all(trial.over for trial in self.trials.values())
 
+    def with_read(self, record: Record) -> History:
+        """This history with one more record of a file. Raises LedgerError if it contradicts those before it.
+
+        As `with_record`, but an end must have the value of the trial's last report.
+        """
+        if isinstance(record, EndedRecord):
+            _check_value(record, self.trials.get(record.trial if record.of is None else record.of))
+        return self.with_record(record)
+
     def with_record(self, record: Record) -> History:
         """This history with one more record. Changes the dictionaries that both share."""
         match record:
@@ -254,7 +267,15 @@ class History:
                     self.sampler.update(noted.study)
                 self.ends.pop(record.trial, None)
                 self.trials[record.trial] = (
-                    replace(old, stopped=None, ended=None, removed=(), joined=record.joined, worker=None)
+                    replace(
+                        old,
+                        stopped=None,
+                        ended=None,
+                        removed=(),
+                        joined=record.joined,
+                        worker=None,
+                        starts=record.start or old.starts + 1,
+                    )
                     if old is not None and old.hash == record.hash
                     else TrialHistory(
                         record.trial,
@@ -262,6 +283,7 @@ class History:
                         record.hash,
                         record.time,
                         joined=record.joined,
+                        starts=record.start or 1,
                         attributes={} if noted is None else noted.trial,
                         parent=record.parent,
                     )
@@ -301,6 +323,22 @@ class History:
         return more and ended.by is not SearchEndedBy.EPOCHS
 
 
+def _check_value(record: EndedRecord, source: TrialHistory | None) -> None:
+    """Raise LedgerError if a trial did not end with the value of its reports.
+
+    source: the trial that has the reports; None if it is not known here.
+    """
+    if source is None:
+        return
+    value = source.value
+    reached = value if value is not None and math.isfinite(value) else None
+    if record.value == reached or (record.value is None and record.outcome not in COUNTED):
+        return
+    raise LedgerError(
+        f"trial {record.trial} ended with the value {record.value}, but its last report has {reached}"
+    )
+
+
 def _with_one_more(header: ExperimentRecord) -> ExperimentRecord:
     """The header with one more trial asked for, if their number is limited."""
     search = header.experiment.get("search")
@@ -335,7 +373,8 @@ def _with(
             kept = trial.reports
             while kept and kept[-1].epoch >= record.epoch:
                 kept = kept[:-1]
-            return replace(trial, reports=(*kept, record))
+            saved = {**trial.saved, **record.saved} if record.saved else trial.saved
+            return replace(trial, reports=(*kept, record), saved=saved)
         case StoppedRecord():
             return replace(trial, stopped=record)
         case EndedRecord():

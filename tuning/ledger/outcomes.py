@@ -32,6 +32,8 @@ RAN_TO_END = (Outcome.COMPLETED, Outcome.EARLY_STOPPED)
 """Outcomes of trials that ran all their epochs, or until their own early stopping."""
 STOPPED_EARLY = (Outcome.PRUNED, Outcome.STOPPED)
 """Outcomes of trials that a scheduler or the user ended before their last epoch."""
+COUNTED = (*RAN_TO_END, *STOPPED_EARLY)
+"""Outcomes of trials that ended with the value of their last report, if that has one."""
 AT_REST = (Outcome.RESTING, Outcome.PAUSED)
 """Outcomes of trials that have no worker for a while, though the sweep runs."""
 NOT_OVER = frozenset({None, Outcome.INTERRUPTED, *AT_REST})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from tuning.experiment.space import config_hash
 
 
 class Parent(BaseModel):
@@ -37,3 +41,10 @@ class Parent(BaseModel):
         return (
             f"continues trial {self.trial}" if self.state else f"began with the weights of trial {self.trial}"
         )
+
+
+def child_hash(params: Mapping[str, JsonValue], parent: Parent) -> str:
+    """The hash of a configuration that begins with a parent: another one than without."""
+    known: list[JsonValue] = [parent.file, parent.state, parent.epochs]
+    known += [] if parent.instead_of is None else [parent.instead_of]
+    return config_hash({**params, "parent": known})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from trainables.errors import AdaptertuneError, StorageError
+from trainables.errors import AdaptertuneError, StorageError, SupersededError
 from tuning.ledger.history import History, TrialHistory
 from tuning.ledger.ledger import Ledger
 from tuning.ledger.outcomes import Ending, Outcome
@@ -63,13 +63,28 @@ class Recorder:
         """The record with which a resumed sweep begins, while nothing is written."""
         return self._pending
 
-    def record(self, record: Record) -> None:
-        """Write a record, then call the listeners. Raises Halt if the disk cannot be written.
+    def superseded(self) -> bool:
+        """Whether another driver has taken over; this one may write nothing more."""
+        return self._ledger.superseded()
 
-        The start of a trial is written with the learning rates at which it trains.
+    def require_ours(self) -> None:
+        """Raise Halt if another driver has taken over, or the record was changed by something else."""
+        try:
+            self._ledger.require_ours()
+        except (StorageError, SupersededError) as error:
+            raise Halt(Ending.FAILED, error) from error
+
+    def record(self, record: Record) -> None:
+        """Write a record, then call the listeners. Raises Halt as `require_ours`, or if the disk is full.
+
+        The start of a trial is written with its number, and with the learning rates at which it trains.
         """
-        if isinstance(record, StartedRecord) and (rates := self._rates(record.params)):
-            record = record.model_copy(update={"rates": rates})
+        if isinstance(record, StartedRecord):
+            known = self.history.trials.get(record.trial)
+            now: dict[str, object] = {"start": 1 if known is None else known.starts + 1}
+            if rates := self._rates(record.params):
+                now["rates"] = rates
+            record = record.model_copy(update=now)
         if (pending := self._pending) is not None:
             self._append(pending)
             self._pending = None
@@ -84,7 +99,7 @@ class Recorder:
     def _append(self, record: Record) -> None:
         try:
             self._ledger.append(record)
-        except StorageError as error:
+        except (StorageError, SupersededError) as error:
             raise Halt(Ending.FAILED, error) from error
 
     def listen(self, listener: Listener) -> None:

@@ -36,6 +36,8 @@ class ExperimentRecord(Record):
     file: str
     experiment: dict[str, JsonValue]
     environment: dict[str, JsonValue] = {}
+    attempt: int | None = None
+    """The number of the driver's attempt, see `tuning.ledger.attempts`; None in records of before."""
 
 
 class EarlierTrial(BaseModel):
@@ -117,6 +119,8 @@ class StartedRecord(Record):
     trial: int
     params: dict[str, JsonValue]
     hash: str
+    start: int | None = None
+    """The number of this start of the trial, from 1; None in records of before."""
     joined: int | None = None
     """How many steps its pack had taken when it joined, where one worker trains all; see `PackedTrial`."""
     sampler: SamplerAttributes | None = None
@@ -237,6 +241,9 @@ class ReportRecord(Record):
     """(height, width) of its images, where they were smaller than the model's own; see `Report`."""
     outcome: Literal["completed", "early_stopped"] | None = None
     """How the trial ends with this report; None if it continues."""
+    saved: dict[str, str] = {}
+    """The SHA-256 of its checkpoints by file name, of those that were written since the last report; see
+    `trainables.training.checkpoint`. Empty in records of before."""
 
 
 class UnsavedRecord(Record):
@@ -337,6 +344,7 @@ class ResumedRecord(Record):
 
     epochs: the new budget of epochs, if it has changed.
     moved: where data are now, by the folder or file of the experiment where they were.
+    attempt: the number of the driver's attempt; None in records of before.
     """
 
     kind: Literal["resumed"] = "resumed"
@@ -344,6 +352,7 @@ class ResumedRecord(Record):
     epochs: int | None = None
     moved: dict[str, str] = {}
     environment: dict[str, JsonValue] = {}
+    attempt: int | None = None
 
 
 class ClosedRecord(Record):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 
 from trainables.errors import ClusterError
-from trainables.run_folder import CONTROL, PAUSED, STOPPED
+from trainables.run_folder import BASELINE_CLAIM, CONTROL, PAUSED, STOPPED
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
 from tuning.run.left_behind import LeftBehind
@@ -20,8 +20,8 @@ POLL_INTERVAL_S = 0.5
 class Control:
     """The stop requests that other processes leave in the experiment's folder, and this process's signals.
 
-    halted: whether a signal has come.  lost: whether Ray has died.
-    left: requests to an earlier driver, which are not obeyed.
+    halted: whether a signal has come.  lost: whether Ray has died.  require_ours: raises Halt if another
+    driver has taken over. left: requests to an earlier driver, which are not obeyed.
     """
 
     def __init__(
@@ -31,11 +31,13 @@ class Control:
         *,
         halted: Callable[[], bool] = lambda: False,
         lost: Callable[[], bool] = lambda: False,
+        require_ours: Callable[[], None] = lambda: None,
         left: LeftBehind | None = None,
     ) -> None:
         self._folder = folder / CONTROL
         self._halted = halted
         self._lost = lost
+        self._require_ours = require_ours
         self._left = left or LeftBehind()
         self._clock = clock
         self._polled = -math.inf
@@ -64,6 +66,13 @@ class Control:
             self._folder.mkdir(exist_ok=True)
             (self._folder / name).touch()
 
+    def release_baseline(self, trials: Collection[int]) -> None:
+        """Let another worker measure the baseline, if the one that died with these trials had begun to."""
+        claim = self._folder.parent / BASELINE_CLAIM
+        with suppress(OSError, ValueError):  # there is none, or it is one of before
+            if int(claim.read_text(encoding="ascii")) in trials:
+                claim.unlink()
+
     def end_asked(self) -> bool:
         """Return whether the whole sweep is to end."""
         return None in self.requests()
@@ -71,13 +80,14 @@ class Control:
     def requests(self) -> list[int | None]:
         """Return the trials to stop, None for the whole sweep; each request once. Polls twice a second.
 
-        Raises Halt if Ray has died.
+        Raises Halt if Ray has died, or another driver has taken over.
         """
         if self._halted():
             return [None]
         if self._clock() - self._polled < POLL_INTERVAL_S:
             return []
         self._polled = self._clock()
+        self._require_ours()  # requests are for the driver that has taken over
         self.require_ray()
         found: list[int | None] = []
         for path in sorted(self._folder.glob("stop*")) if self._folder.is_dir() else []:

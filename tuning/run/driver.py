@@ -99,7 +99,8 @@ def drive_sweep(
             if halt.error is not None:
                 raise halt.error from halt
         finally:
-            if of.recorder.pending is not None:  # nothing is recorded, so there is nothing to show
+            # Nothing is recorded, so there is nothing to show; or the views are another driver's.
+            if of.recorder.pending is not None or of.recorder.superseded():
                 viewed.pop_all()
     history = of.recorder.before if of.recorder.pending else of.recorder.history
     return LaunchResult(of.folder, ending, history, signals.number)
@@ -169,7 +170,13 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     _check_nodes(of, cluster)
     if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
         raise StorageError(error)
-    control = Control(of.folder, halted=signals.noted, lost=cluster.lost, left=of.left)
+    control = Control(
+        of.folder,
+        halted=signals.noted,
+        lost=cluster.lost,
+        require_ours=of.recorder.require_ours,
+        left=of.left,
+    )
     asked_gpus = gpus if cluster.joined else None
     data = wait_for_data(
         prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
@@ -218,7 +225,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 inbox.take()
                 searching = wait_while_paused(of.recorder, scheduler, name) or study.continues
             except Halt:
-                if not cluster.lost():
+                if not cluster.lost() and not of.recorder.superseded():
                     save_running(of)
                 if not cluster.owned and not cluster.lost() and scheduler.controller is not None:
                     scheduler.controller._tune_controller.cleanup()

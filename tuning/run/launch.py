@@ -10,6 +10,7 @@ from typing import Any
 
 from tuning.checkpoints.store_folder_claim import release_store_folder
 from tuning.experiment.spec import Experiment
+from tuning.ledger.attempts import FIRST
 from tuning.ledger.environment import describe_environment
 from tuning.ledger.history import History
 from tuning.ledger.ledger import DRIVER_LOG, Ledger
@@ -62,6 +63,7 @@ def launch_experiment(
         file=experiment.source_text,
         experiment=experiment.model_dump(mode="json", exclude={"source_text"}),
         environment=describe_environment(),
+        attempt=FIRST,
     )
     # From the first line of the record on, a signal is an event that it tells of, or leaves none.
     with halted_by_signals() as signals, Ledger.create(folder, header) as ledger:
@@ -81,7 +83,7 @@ def _name_left_free(folder: Path, recorder: Recorder, experiment: Experiment) ->
     """
 
     def leave() -> None:
-        if not recorder.history.trials:
+        if not recorder.history.trials and not recorder.superseded():  # then it is another driver's folder
             _clear(folder)
             release_store_folder(experiment, recorder.history.header)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainables.specs.job import TrialJob
 from trainables.specs.pack import PackedTrial, PackJob
+from trainables.start_number import start_file, write_start
 from tuning.checkpoints.parents import parent_file
 from tuning.experiment.sections.rungs import rungs_from
 from tuning.experiment.spec import Experiment
@@ -45,8 +46,12 @@ class Configure:
         """The configuration of the trial, with its job."""
         experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
         root = checkpoint_root(experiment, folder)
+        start, starts = self.of.recorder.trial(number).starts, start_file(root, number)
+        write_start(starts, start)
         return TrialJob(
             trial=number,
+            start=start,
+            starts=str(starts),
             config=experiment.trial_config(settings_with(proposal.params, proposal.parent)),
             experiment=folder,
             folder=trial_folder(folder, number),
@@ -92,8 +97,12 @@ class ConfigurePacks:
         """The trial of a proposal. Raises AdaptertuneError if it cannot be tried. joined: as in its order."""
         experiment, folder, number = self.of.experiment, self.of.folder, proposal.number
         root = checkpoint_root(experiment, folder)
+        start, starts = self.of.recorder.trial(number).starts, start_file(root, number)
+        write_start(starts, start)
         return PackedTrial(
             trial=number,
+            start=start,
+            starts=str(starts),
             config=experiment.trial_config(settings_with(proposal.params, proposal.parent)),
             folder=trial_folder(folder, number),
             checkpoints=str(trial_folder(root, number)),

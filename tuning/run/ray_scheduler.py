@@ -112,6 +112,8 @@ class RecordingScheduler(ControlledScheduler):
         self._control.require_ray()  # otherwise Ray's death would count as this trial's failure
         self._ended.add(trial)
         number = trial.config["trial"]
+        if self._results.lacks_baseline:
+            self._control.release_baseline([number])
         if self._results.ended(number):
             return
         self._deaths[number] += 1

@@ -76,6 +76,7 @@ class Results:
             objective=objective,
             metrics=nested_part(report, "metrics"),
             above_floor=report.get("above_floor"),
+            saved=nested_part(result, "saved"),
             outcome=report.get("outcome"),
             **{key: report[key] for key in _AS_REPORTED if key in report},
         )
@@ -148,6 +149,11 @@ class Results:
         ended = self._recorder.end(number, outcome, reason)
         value = self._recorder.trial(number).told_value
         self._study.tell(number, outcome, value, reason, values=ended.values)
+
+    @property
+    def lacks_baseline(self) -> bool:
+        """Whether the pretrained baseline is not recorded."""
+        return self._recorder.history.baseline is None
 
     def rests(self, number: int) -> bool:
         """Whether a trial rests by the rule."""

@@ -81,7 +81,13 @@ def resume_experiment(
             if on_past is not None:
                 for each in past:
                     on_past(each)
-        record = ResumedRecord(trials=trials, epochs=epochs, moved=moved, environment=describe_environment())
+        record = ResumedRecord(
+            trials=trials,
+            epochs=epochs,
+            moved=moved,
+            environment=describe_environment(),
+            attempt=ledger.attempt,
+        )
         recorder = Recorder(ledger, history, on_event, resumed=record, begun=left.forget)
         if idle is not None:
             if moved:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trainables.specs.job import ScoringJob, ScoringResult
+from tuning.checkpoints.owners import owner_of
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
 from tuning.ledger.recorder import Recorder
@@ -74,7 +75,7 @@ class Scoring:
                 self.tasks.halt_if_asked()
                 while waiting and len(running) < self.most:
                     candidate = waiting.pop(0)
-                    running[submit(self._job(candidate))] = candidate
+                    running[submit(self._job(candidate, recorder.history))] = candidate
                 for done in ray.wait(list(running), timeout=POLL_INTERVAL_S)[0]:
                     recorder.record(_record(running.pop(done), _outcome(done)))
         finally:
@@ -87,7 +88,7 @@ class Scoring:
             return False
         return not self.tasks.weights_of(candidate.trial).exists()
 
-    def _job(self, candidate: Candidate) -> ScoringJob:
+    def _job(self, candidate: Candidate, history: History) -> ScoringJob:
         number, tasks = candidate.trial, self.tasks
         return ScoringJob(
             experiment=tasks.folder,
@@ -95,6 +96,7 @@ class Scoring:
             prepared=tasks.prepared,
             threads=tasks.experiment.resources.threads,
             trial=number,
+            owner=None if number is None else owner_of(tasks.experiment, history.trials[number]),
             folder=None if number is None else trial_folder(tasks.folder, number),
             weights=None if number is None else str(tasks.weights_of(number)),
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from trainables.specs.job import TimingJob, TimingResult
+from tuning.checkpoints.owners import owner_of
 from tuning.ledger.history import History
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.storage import trial_folder
@@ -50,6 +51,9 @@ class Timing:
                 threads=tasks.experiment.resources.threads,
                 weights=weights,
                 folders={number: trial_folder(tasks.folder, number) for number in weights},
+                owners={
+                    number: owner_of(tasks.experiment, recorder.history.trials[number]) for number in weights
+                },
             )
         )
         try:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainables.errors import LedgerError
 from tuning.experiment.spec import Experiment
 from tuning.ledger.history import History
-from tuning.ledger.ledger import parse_line, read_lines
+from tuning.ledger.ledger import LEDGER
+from tuning.ledger.lines import inconsistent, line_number, parse_line, read_lines
 from tuning.ledger.records import (
     BuiltRecord,
     EndedRecord,
@@ -62,8 +64,8 @@ class Folding:
     def take(self, most: int | None = None) -> RowBatch:
         """The rows of the next complete lines, about `most` bytes. Raises LedgerError for a damaged line."""
         start = self.at
-        lines = list(read_lines(self.folder, start, None if most is None else start + most))
-        records = [(byte, parse_line(self.folder, byte, line)) for byte, line in lines]
+        lines = list(read_lines(self.folder / LEDGER, start, None if most is None else start + most))
+        records = [(byte, parse_line(self.folder / LEDGER, byte, line)) for byte, line in lines]
         end = start + sum(len(line) for _, line in lines)
         self._reload(records, start)
         rows: dict[str, list[Row]] = {table: [] for table in TABLES}
@@ -78,7 +80,7 @@ class Folding:
             if isinstance(record, ScoredRecord):
                 rows["scores"].append(score_row(record, byte=byte))
             if isinstance(record, TrialRecord):
-                self.history = self.history.with_record(record)
+                self._follow(byte, record)
                 self.open.setdefault(record.trial, byte)
                 self.highest = max(self.highest, record.trial)
                 touched[record.trial] = None
@@ -101,9 +103,17 @@ class Folding:
         if not absent:
             return
         theirs = re.compile(rb'"trial": ?(?:%s)[,}]' % b"|".join(b"%d" % number for number in absent))
-        for byte, line in read_lines(self.folder, min(self.open[n] for n in absent), start):
+        for byte, line in read_lines(self.folder / LEDGER, min(self.open[n] for n in absent), start):
             if theirs.search(line) is None:
                 continue
-            record = parse_line(self.folder, byte, line)
+            record = parse_line(self.folder / LEDGER, byte, line)
             if isinstance(record, TrialRecord) and record.trial in absent:
-                self.history = self.history.with_record(record)
+                self._follow(byte, record)
+
+    def _follow(self, byte: int, record: TrialRecord) -> None:
+        """Take a record over. Raises LedgerError if it contradicts those before it. byte: of its line."""
+        try:
+            self.history = self.history.with_read(record)
+        except LedgerError as error:
+            path = self.folder / LEDGER
+            raise inconsistent(path, line_number(path, byte), error) from error

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ablations import sweep_in
+from edited_records import edit_record
 from recorded import AFTER, BEFORE, FLOORS, LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.compare.sides import CompareError, Side, choose_side, compare_sides
@@ -16,7 +17,6 @@ from analysis.query.sweep import Sweep
 from trainables.metrics.per_image import MaskImages
 from trainables.metrics.per_image import write_per_image as write_images
 from trainables.run_folder import image_results
-from tuning.ledger.ledger import LEDGER
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import PreparedRecord, ScoredRecord
 from tuning.ledger.storage import trial_folder
@@ -121,8 +121,7 @@ def test_an_objective_in_a_domain_is_compared_over_the_images_of_that_domain(tmp
             name, objective={"metric": "dice@dim"}, data={"embedded": {}, "domains": {"dim": blurred}}
         )
         folder = write(tmp_path / name, of=asked)
-        text = (folder / LEDGER).read_text().replace('"metrics":{"dice":', '"metrics":{"dice@dim":')
-        (folder / LEDGER).write_text(text)
+        edit_record(folder, lambda text: text.replace('"metrics":{"dice":', '"metrics":{"dice@dim":'))
         return _scored(folder, "dim")
 
     folder = judged("shifted", 3)
@@ -147,8 +146,7 @@ def test_domains_are_the_same_images_by_content_wherever_they_are(tmp_path: Path
             for t in (0, 4)
         ]
         folder = write(tmp_path / name, of=asked, scores=scored)
-        text = (folder / LEDGER).read_text().replace('"metrics":{"dice":', '"metrics":{"dice@stain":')
-        (folder / LEDGER).write_text(text)
+        edit_record(folder, lambda text: text.replace('"metrics":{"dice":', '"metrics":{"dice@stain":'))
         return _scored(folder, "stain")
 
     here, moved = stained("here"), stained("moved")

@@ -43,7 +43,8 @@ def written(folder: Path, own: tuple[float | None, ...] = OWN, fidelity: str | N
             else:
                 ledger.append(report(number, 2.0, high, None))
             outcome = Outcome.PRUNED if high is None else Outcome.COMPLETED
-            ledger.append(EndedRecord(trial=number, outcome=outcome, value=high, epoch=2.0 if high else 1.0))
+            value = low if high is None and not fidelity else high
+            ledger.append(EndedRecord(trial=number, outcome=outcome, value=value, epoch=2.0 if high else 1.0))
     return folder
 
 

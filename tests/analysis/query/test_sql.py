@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from edited_records import edit_record
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
 from analysis.errors import QueryError
@@ -173,8 +174,7 @@ def test_reports_that_were_replaced_do_not_count(tmp_path: Path) -> None:
 
 def test_names_may_differ_in_case_alone(tmp_path: Path) -> None:
     folder = write(tmp_path / "cases", (Told(LORA, (0.2,)), Told(LORA, (0.3,))))
-    text = (folder / LEDGER).read_text().replace('"dice/7"', '"Dice"')
-    (folder / LEDGER).write_text(text)
+    edit_record(folder, lambda text: text.replace('"dice/7"', '"Dice"'))
     compact(folder)
     assert asked(folder, "SELECT trial FROM trials WHERE dice > 0.25") == [(1,)]
 

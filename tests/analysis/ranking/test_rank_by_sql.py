@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from edited_records import edit_record
 from recorded import DOMAINS, LORA, SCORES, TRIALS, Told, compacted, experiment, write
 
 from analysis.errors import NothingToRankError, QueryError
@@ -15,7 +16,6 @@ from analysis.query.sweep import Sweep
 from analysis.ranking.best import rank
 from analysis.ranking.best_table import best_json, best_rows, best_table
 from analysis.ranking.rank_by_sql import best_in, rank_by_sql
-from tuning.ledger.ledger import LEDGER
 from tuning.ledger.outcomes import Outcome
 
 QUESTIONS: list[dict[str, Any]] = [
@@ -238,8 +238,7 @@ def test_one_setting_may_hold_numbers_and_text(tmp_path: Path) -> None:
 
 def test_names_may_differ_in_case_alone(tmp_path: Path) -> None:
     record = write(tmp_path / "cases", (Told(LORA, (0.2,)), Told(LORA, (0.3,))))
-    text = (record / LEDGER).read_text().replace('"dice/7"', '"Dice"')
-    (record / LEDGER).write_text(text)
+    edit_record(record, lambda text: text.replace('"dice/7"', '"Dice"'))
     assert chosen(record, "dice > 0.25") == [1]
 
 

@@ -18,8 +18,9 @@ from trainables.preparation import prepare_workload
 from trainables.run_folder import image_results
 from trainables.specs.data import DataSpec, Split
 from trainables.specs.job import ScoringJob, ScoringResult
+from trainables.specs.owner import Owner
 from trainables.specs.workload import Task, Workload
-from trainables.training.checkpoint import save_weights
+from trainables.training.checkpoint import pack_weights, save_weights, write_packed
 from trainables.training.engine import Engine
 from trainables.workers.score_trial import score_trial
 from tuning.run.scoring import SCORER
@@ -167,3 +168,13 @@ def test_weights_that_are_gone_or_damaged_are_a_reason_and_a_traceback_in_the_lo
     assert "Traceback" in (tmp_path / "log.txt").read_text()
     (tmp_path / "best.ckpt").write_bytes(b"nonsense")
     assert "damaged" in str(score_trial(job(engine, tmp_path / "best.ckpt")).reason)
+
+
+def test_another_trials_weights_are_not_scored(engine: Engine, tmp_path: Path) -> None:
+    state = engine.start(config(LORA), number=2)
+    write_packed(pack_weights(state, 1), tmp_path / "best.ckpt")
+    asked = job(engine, tmp_path / "best.ckpt")
+    said = score_trial(asked.model_copy(update={"owner": Owner(trial=0)}))
+    assert said.metrics == {}
+    assert "is a checkpoint of trial 2" in str(said.reason)
+    assert score_trial(asked.model_copy(update={"owner": Owner(trial=2, config=config(LORA))})).metrics

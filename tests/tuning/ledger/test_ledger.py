@@ -6,10 +6,14 @@ import resource
 from pathlib import Path
 
 import pytest
+from edited_records import without_checksums
 from pydantic import JsonValue
 
 from trainables.errors import LedgerError, StorageError
-from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, driver_alive, read_history, read_records
+from tuning.experiment.space import config_hash
+from tuning.ledger.checksum import with_checksum
+from tuning.ledger.driver_state import driver_alive
+from tuning.ledger.ledger import LEDGER, LEFTOVERS, Ledger, read_history, read_records
 from tuning.ledger.outcomes import Ending, Outcome, SearchEndedBy, StoppedBy
 from tuning.ledger.records import (
     AddedRecord,
@@ -135,8 +139,10 @@ def test_what_a_sampler_noted_is_read_back_and_stays_when_a_trial_starts_again(t
 
 
 def test_a_trial_of_before_has_nothing_noted_by_a_sampler(tmp_path: Path) -> None:
-    line = b'{"time":1.0,"kind":"started","trial":0,"params":{"adapter":"lora"},"hash":"h","joined":null}\n'
-    folder = write(tmp_path / "a")
+    key = config_hash({"adapter": "lora"}).encode()
+    line = b'{"time":1.0,"kind":"started","trial":0,"params":{"adapter":"lora"},"hash":"%s","joined":null}\n'
+    line %= key
+    folder = without_checksums(write(tmp_path / "a"))
     (folder / LEDGER).write_bytes((folder / LEDGER).read_bytes() + line)
     history = read_history(folder)
     assert (history.sampler, history.trials[0].attributes, history.ends) == ({}, {}, {})
@@ -215,7 +221,7 @@ def test_fields_of_a_newer_version_are_passed_over_and_a_newer_schema_is_not(tmp
 
 
 def test_a_record_that_does_not_begin_with_the_experiment_is_refused(tmp_path: Path) -> None:
-    (tmp_path / LEDGER).write_text(STARTED.model_dump_json() + "\n")
+    (tmp_path / LEDGER).write_bytes(with_checksum(STARTED.model_dump_json().encode()))
     with pytest.raises(LedgerError, match="does not begin with the experiment"):
         read_history(tmp_path)
 

@@ -20,7 +20,7 @@ from tuning.ledger.steering import check_pause, check_unpause, paused_after
 HEADER = ExperimentRecord(name="sweep", file="", experiment={})
 TRIALS: list[Record] = [
     StartedRecord(trial=0, params={}, hash="a"),
-    EndedRecord(trial=0, outcome=Outcome.COMPLETED, value=0.5, epoch=3.0),
+    EndedRecord(trial=0, outcome=Outcome.COMPLETED, epoch=3.0),
     StartedRecord(trial=1, params={}, hash="b"),
 ]
 

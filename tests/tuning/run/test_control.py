@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from trainables.errors import ClusterError
-from trainables.run_folder import CONTROL
+from trainables.run_folder import BASELINE_CLAIM, CONTROL
 from tuning.ledger.outcomes import Ending
 from tuning.ledger.recorder import Halt
 from tuning.run.control import Control
@@ -83,3 +83,27 @@ def test_a_lost_ray_halts_the_sweep_and_a_signal_is_answered_first(tmp_path: Pat
 def test_a_stopped_trial_is_marked_for_its_worker(tmp_path: Path) -> None:
     Control(tmp_path).mark_stopped(2)
     assert [path.name for path in (tmp_path / CONTROL).iterdir()] == ["stopped.2"]
+
+
+@pytest.mark.parametrize(
+    ("content", "released"), [("3", True), ("4", False), ("", False), ("by hand", False), (None, False)]
+)
+def test_the_claim_of_a_dead_worker_on_the_baseline_is_released(
+    control: Control, tmp_path: Path, content: str | None, *, released: bool
+) -> None:
+    claim = tmp_path / BASELINE_CLAIM
+    if content is not None:
+        claim.write_text(content)
+    control.release_baseline([1, 3])
+    assert claim.exists() is (content is not None and not released)
+
+
+def test_requests_are_not_taken_from_a_driver_that_has_taken_over(tmp_path: Path, clock: Clock) -> None:
+    def refuse() -> None:
+        raise Halt(Ending.FAILED)
+
+    (tmp_path / CONTROL).mkdir()
+    asked(tmp_path, "stop")
+    with pytest.raises(Halt):
+        Control(tmp_path, clock, require_ours=refuse).requests()
+    assert (tmp_path / CONTROL / "stop").exists()

@@ -16,7 +16,8 @@ from cluster.usable_cpus import count_usable_cpus
 from trainables.errors import ClusterError, DataError, ExperimentFileError, StorageError
 from trainables.specs.job import Failure, TrialJob
 from trainables.specs.workload import Workload
-from tuning.ledger.ledger import driver_alive, read_history, read_records
+from tuning.ledger.driver_state import driver_alive
+from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import ClosedRecord, PreparedRecord, Record, ReportRecord, StartedRecord
 from tuning.run.driver import LaunchResult
@@ -101,7 +102,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
 
     # Ray's files are in another folder, which is removed; its loggers and snapshots are off.
     views = {"tables", "study.journal"}
-    ours = {"ledger.jsonl", "driver.lock", "ray.log"} | views
+    ours = {"ledger.jsonl", "driver.lock", "ray.log", "attempts", "starts"} | views
     assert {p.name for p in result.folder.iterdir()} <= ours
     assert valid_parts(result.folder)[-1].end == (result.folder / "ledger.jsonl").stat().st_size
     assert list(home.glob("*")) == littered

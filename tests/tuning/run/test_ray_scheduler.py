@@ -11,14 +11,14 @@ from ray.tune.utils import flatten_dict
 from scripted import experiment
 
 from trainables.errors import ClusterError
-from trainables.run_folder import CONTROL
+from trainables.run_folder import BASELINE_CLAIM, CONTROL
 from trainables.specs.workload import Direction
 from tuning.experiment.sections.scheduler import AshaSpec, SchedulerSpec
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
-from tuning.ledger.records import ExperimentRecord, Record
+from tuning.ledger.records import BaselineRecord, ExperimentRecord, Record
 from tuning.run.control import Control
 from tuning.run.ray_scheduler import RecordingScheduler
 from tuning.run.results import Results, nested_part
@@ -241,6 +241,20 @@ def test_a_trial_that_may_be_tried_again_is_proposed_again(tmp_path: Path) -> No
     bench.report(0, 9, 0.95, done=True)
     assert [r.epoch for r in bench.recorder.trial(0).reports] == [1, 9]
     assert bench.told(0).state is TrialState.COMPLETE
+
+
+def test_the_baseline_that_a_dead_worker_was_measuring_is_measured_by_another_one(tmp_path: Path) -> None:
+    bench = Bench(tmp_path / "sweep", retries=1)
+    claim = tmp_path / "sweep" / BASELINE_CLAIM
+    claim.write_text("1")
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[0])
+    assert claim.exists()
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[1])
+    assert not claim.exists()
+    claim.write_text("2")
+    bench.recorder.record(BaselineRecord(metrics={"map": 0.1}))
+    bench.scheduler.on_trial_error(bench.controller, bench.trials[2])
+    assert claim.exists()
 
 
 def test_one_that_dies_too_often_fails(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from begun_sweeps import Begun, boxed, moved, recorded, resumed
+from edited_records import edit_record
 from scripted import essence
 
 from trainables.errors import DataError, StorageError
 from tuning.experiment.moved_data import data_paths
 from tuning.ledger.header import experiment_of
-from tuning.ledger.ledger import LEDGER, read_history
+from tuning.ledger.ledger import read_history
 from tuning.ledger.outcomes import Ending
 
 pytestmark = pytest.mark.usefixtures("ray_once", "cache")
@@ -149,11 +150,15 @@ def test_of_an_experiment_before_other_content_is_refused(tmp_path: Path, launch
 
 def without_domains(folder: Path, *, names: bool = True) -> None:
     """Turn the record into one of the version that recorded no fingerprints of domains."""
-    lines = [json.loads(line) for line in (folder / LEDGER).read_text().splitlines()]
-    for line in lines:
-        if line["kind"] == "prepared":
-            assert line.pop("domains")
-    (folder / LEDGER).write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+
+    def edit(text: str) -> str:
+        lines = [json.loads(line) for line in text.splitlines()]
+        for line in lines:
+            if line["kind"] == "prepared":
+                assert line.pop("domains")
+        return "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
+
+    edit_record(folder, edit)
     if not names:
         stored = json.loads((folder / "splits.json").read_text())
         del stored["domains"]

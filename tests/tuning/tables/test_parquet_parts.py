@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 import pytest
+from edited_records import edit_record
 from filelock import FileLock
 from recorded import LORA, SCORES, TRIALS, Told, experiment, write
 
@@ -184,8 +185,7 @@ def no_json(folder: Path, parts: Sequence[TablePart]) -> None:
 
 
 def of_another_record(folder: Path, parts: Sequence[TablePart]) -> None:
-    text = (folder / LEDGER).read_text()
-    (folder / LEDGER).write_text(text.replace('"time":1', '"time":2'))
+    edit_record(folder, lambda text: text.replace('"time":1', '"time":2'))
 
 
 def left_half_written(folder: Path, parts: Sequence[TablePart]) -> None:

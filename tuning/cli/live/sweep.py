@@ -19,7 +19,7 @@ from analysis.report.training import curves_caption
 from trainables.errors import AdaptertuneError, LedgerError
 from tuning.cli.board import Board
 from tuning.formatting import format_setting
-from tuning.ledger.ledger import driver_alive
+from tuning.ledger.driver_state import DriverState, DriverWatch
 from tuning.ledger.records import ExperimentRecord
 
 ALIVE_S = 2.0
@@ -45,7 +45,8 @@ class LiveSweep:
         self._clock = clock
         self._follower = Follower(folder)
         self._looked = self._made = self._next = -1e9
-        self._alive = False
+        self._watch = DriverWatch(folder)
+        self._driver = DriverState.DIED
         self._stale = False
         """Whether the sections are older than the record."""
         self._begin(self._follower.take())
@@ -120,9 +121,10 @@ class LiveSweep:
     def _look(self) -> None:
         now = self._clock()
         if now - self._looked >= ALIVE_S:
-            self._looked, self._alive = now, driver_alive(self.folder)
-        self._board.alive = self._alive
-        self._record.rest(not self._alive)
+            self._looked, self._driver = now, self._watch.state()
+        self._board.unknown = self._driver is DriverState.UNKNOWN
+        self._board.alive = self._driver in (DriverState.RUNNING, DriverState.UNKNOWN)
+        self._record.rest(not self._board.alive)
 
     # --- the parts ------------------------------------------------------------------------------
 

@@ -59,8 +59,9 @@ def request_addition(
     from tuning.checkpoints.parents import check_warm
     from tuning.experiment.additions import addition_of
     from tuning.experiment.space import config_hash
+    from tuning.ledger.driver_state import driver_alive
     from tuning.ledger.header import experiment_of
-    from tuning.ledger.ledger import driver_alive, read_history
+    from tuning.ledger.ledger import read_history
     from tuning.ledger.requests import AddRequest, leave_request
     from tuning.ledger.storage import shell_name
 

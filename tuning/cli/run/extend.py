@@ -48,8 +48,8 @@ def request_extension(folder: Path, number: int, epochs: int, history: History) 
     Raises StorageError for a trial that cannot be continued, or if the request cannot be written.
     """
     from tuning.checkpoints.parents import check_extension
+    from tuning.ledger.driver_state import driver_alive
     from tuning.ledger.header import experiment_of
-    from tuning.ledger.ledger import driver_alive
     from tuning.ledger.requests import ExtendRequest, leave_request
     from tuning.ledger.storage import shell_name
 

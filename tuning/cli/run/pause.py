@@ -43,7 +43,7 @@ def request_pause(folder: Path, trial: int | None, history: History) -> str:
 
     Raises StorageError if there is nothing to pause, or the request cannot be written.
     """
-    from tuning.ledger.ledger import driver_alive
+    from tuning.ledger.driver_state import driver_alive
     from tuning.ledger.requests import PauseRequest, leave_request, waiting_requests
     from tuning.ledger.steering import check_pause, paused_after
     from tuning.ledger.storage import shell_name

@@ -9,6 +9,11 @@ import typer
 
 from tuning.cli.options import Name, Storage
 
+UNKNOWN = (
+    "whether its driver runs cannot be seen from here: its heartbeat does not change. Somebody who can write"
+    " to the folder, or is on its machine, can tell"
+)
+
 
 def run_status(
     name: Name,
@@ -30,13 +35,15 @@ def run_status(
     while True:
         board = read_board(folder)
         out.print(board.view(time.time()))
-        if not watch or not board.alive:
+        if not watch or not board.alive or board.closed is not None:
             break
         time.sleep(2.0)
         if out.is_terminal:
             out.clear()
-    if not board.alive and board.closed is None:
+    if board.state == "died":
         print_lines(out, "the driver died; everything that it had recorded is kept", style="yellow")
+    if board.state == "unknown":
+        print_lines(out, UNKNOWN, style="yellow")
     if board.prepared is not None and board.prepared.found:
         print_lines(out, f"data.folder: {board.prepared.found}")
     errors = board.prepared.faults if board.prepared is not None else []

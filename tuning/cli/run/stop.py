@@ -37,14 +37,16 @@ def request_stop(reference: Reference) -> str:
     Raises StorageError if nothing is running that could be stopped.
     """
     from trainables.run_folder import CONTROL
-    from tuning.ledger.ledger import driver_alive, read_history
+    from tuning.ledger.driver_state import DriverState, driver_state
+    from tuning.ledger.ledger import read_history
     from tuning.ledger.outcomes import AT_REST
     from tuning.ledger.storage import BEST, shell_name
 
     name, trial = reference.name, reference.trial
     if trial == BEST:
         raise StorageError("stop takes the number of a trial, not best")
-    if not driver_alive(reference.folder):
+    state = driver_state(reference.folder)
+    if state in (DriverState.DIED, DriverState.ENDED):
         raise StorageError(f"{name} is not running; there is nothing to stop")
     if trial is None:
         request = "stop"
@@ -58,7 +60,14 @@ def request_stop(reference: Reference) -> str:
             raise StorageError(f"trial {trial} of {name} has ended already ({known.outcome})")
         request = f"stop-{trial}"
     folder = reference.folder / CONTROL
-    folder.mkdir(exist_ok=True)
-    (folder / request).touch()
+    try:
+        folder.mkdir(exist_ok=True)
+        (folder / request).touch()
+    except OSError as error:
+        runs = "is running" if state is DriverState.RUNNING else "may be running (unknown from here)"
+        raise StorageError(
+            f"the request cannot be written to {folder}: {error.strerror or error}; {name} {runs}, and"
+            " somebody who can write there can stop it"
+        ) from error
     what = name if trial is None else f"trial {trial} of {name}"
     return f"asked {what} to stop; it stops within seconds, and everything that it has recorded is kept"

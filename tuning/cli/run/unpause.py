@@ -33,7 +33,7 @@ def request_unpause(folder: Path, trial: int | None, history: History) -> str:
 
     Raises StorageError if it is not paused, or the request cannot be written.
     """
-    from tuning.ledger.ledger import driver_alive
+    from tuning.ledger.driver_state import driver_alive
     from tuning.ledger.requests import UnpauseRequest, leave_request, waiting_requests
     from tuning.ledger.steering import check_unpause, paused_after
     from tuning.ledger.storage import shell_name

@@ -50,6 +50,8 @@ class PackScheduler(ControlledScheduler):
         """
         self._control.require_ray()  # otherwise Ray's death would count as the death of a pack
         members = self._members_gone(trial)
+        if self._results.lacks_baseline:
+            self._control.release_baseline(members)
         reason = death_reason(trial)
         if len(members) > 1:
             names = few([str(number) for number in members], 8)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from pydantic import JsonValue
 
 from trainables.errors import StorageError
-from tuning.checkpoints.parents import check_extension, check_warm, child_hash, copy_parent
+from tuning.checkpoints.parents import check_extension, check_warm, copy_parent
 from tuning.experiment.additions import check_addition
 from tuning.experiment.space import config_hash
-from tuning.ledger.parent import Parent
+from tuning.ledger.parent import Parent, child_hash
 from tuning.ledger.records import AddedRecord
 from tuning.ledger.requests import AddRequest, ExtendRequest, Request
 from tuning.ledger.storage import checkpoint_root

@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from tuning.cli.live.app import live_app
 from tuning.cli.live.guard import FORM_HEADER, Secrets
 from tuning.cli.live.sweeps import LiveSweeps
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 
 RUNNING = (
     Told(LORA | {"learning_rate": 0.005, "lora.rank": 8}, (0.3, 0.5, 0.6)),

@@ -13,12 +13,15 @@ from recorded import LORA, Told, write
 
 from trainables.errors import LedgerError, StorageError
 from tuning.cli.live.sweeps import LiveSweeps, experiments_of
-from tuning.ledger.ledger import LEDGER, LOCK
+from tuning.ledger.checksum import with_checksum
+from tuning.ledger.driver_state import LOCK
+from tuning.ledger.ledger import LEDGER
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import ClosedRecord, EndedRecord, Record, ReportRecord
 
 LIVE = (Told(LORA | {"learning_rate": 0.005, "lora.rank": 8}, (0.3, 0.5), None),)
 REPORT = ReportRecord(trial=0, epoch=3.0, step=30, objective=0.7, metrics={"dice": 0.7})
+OF_NO_TRIAL = REPORT.model_copy(update={"trial": 9})
 
 
 class Viewer:
@@ -51,7 +54,8 @@ class Viewer:
 
 def append(folder: Path, *records: Record, torn: bytes = b"") -> None:
     with (folder / LEDGER).open("ab") as file:
-        file.write(b"".join(record.model_dump_json(by_alias=True).encode() + b"\n" for record in records))
+        for record in records:
+            file.write(with_checksum(record.model_dump_json(by_alias=True).encode()))
         file.write(torn)
 
 
@@ -75,10 +79,10 @@ def test_a_report_is_sent_alone_and_a_torn_line_when_it_is_whole(folder: Path) -
         viewer = Viewer(folder)
         viewer.look()
         viewer.look()
-        line = REPORT.model_dump_json(by_alias=True).encode()
+        line = with_checksum(REPORT.model_dump_json(by_alias=True).encode())
         append(folder, torn=line[:30])
         assert viewer.look() == {}
-        append(folder, torn=line[30:] + b"\n")
+        append(folder, torn=line[30:])
         change = viewer.look()
         assert change["points"] == {"0": [2, [[3.0, 0.7]]]}
         assert change["parts"]["trial 0"]["value"] == 0.7
@@ -96,6 +100,7 @@ def test_a_sweep_that_ends_and_one_whose_driver_dies(folder: Path) -> None:
     assert viewer.parts["trial 0"]["state"] == "unfinished"
     append(
         folder,
+        REPORT,
         EndedRecord(trial=0, outcome=Outcome.COMPLETED, value=0.7, epoch=3.0),
         ClosedRecord(reason=Ending.FINISHED),
     )
@@ -134,7 +139,7 @@ def test_another_sweep_of_that_name_replaces_the_page(folder: Path) -> None:
     ("line", "said"),
     [
         (b'{"kind": "nonsense"}\n', "line 6"),
-        (REPORT.model_copy(update={"trial": 9}).model_dump_json().encode() + b"\n", "before it started"),
+        (with_checksum(OF_NO_TRIAL.model_dump_json().encode()), "before it started"),
     ],
 )
 def test_a_damaged_record_is_said_for_as_long_as_it_is(folder: Path, line: bytes, said: str) -> None:

@@ -8,7 +8,7 @@ from filelock import FileLock
 from recorded import Told, write
 from typer.testing import Result
 
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 from tuning.ledger.requests import read_request, requests_in
 
 BASE = {"adapter": "lora", "freezing": "frozen", "learning_rate": 2e-3, "lora.rank": 8}

@@ -9,7 +9,7 @@ from recorded import LORA, Told, write
 from typer.testing import Result
 
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.requests import AddRequest, ExtendRequest, read_request, requests_in
 from tuning.ledger.storage import trial_folder

@@ -8,7 +8,7 @@ from filelock import FileLock
 from recorded import LORA, Told, write
 from typer.testing import Result
 
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, read_request, requests_in
 

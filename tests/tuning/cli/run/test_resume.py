@@ -8,10 +8,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from edited_records import edit_record
 from typer.testing import Result
 
 from tuning.experiment.load import load_experiment
-from tuning.ledger.ledger import Ledger
+from tuning.ledger.ledger import LEDGER, Ledger
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import EndedRecord, ExperimentRecord, ResumedRecord, StartedRecord
 
@@ -26,7 +27,7 @@ def storage(tmp_path: Path, file: Path) -> Path:
     with Ledger.create(tmp_path / "experiments" / of.name, header) as ledger:
         for number in range(2):
             ledger.append(StartedRecord(trial=number, params={}, hash=str(number)))
-            ledger.append(EndedRecord(trial=number, outcome=Outcome.COMPLETED, value=0.5))
+            ledger.append(EndedRecord(trial=number, outcome=Outcome.COMPLETED))
     return tmp_path / "experiments"
 
 
@@ -200,8 +201,7 @@ def test_a_file_that_names_the_old_place_and_the_new_place_go_together(
 def test_of_an_experiment_before_content_counted_a_file_does_not_move_the_data(
     run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
 ) -> None:
-    ledger = storage / "drawn" / "ledger.jsonl"
-    ledger.write_text(ledger.read_text().replace('"fingerprint":2', '"fingerprint":1'))
+    edit_record(storage / "drawn", lambda text: text.replace('"fingerprint":2', '"fingerprint":1'))
     out = run("resume", "drawn", "--file", f"{drawn}/job2/nuclei.yaml", code=2).stderr
     assert f"data.masks.train.images: {drawn}/job1/images → {drawn}/job2/images" in out
     assert not asked
@@ -232,9 +232,9 @@ def test_a_file_that_names_the_old_place_fits_once_the_new_one_is_recorded(
 def test_a_file_from_before_packs_fits_its_record(
     run: Callable[..., Result], storage: Path, drawn: Path, asked: list[Any]
 ) -> None:
-    ledger, file = storage / "drawn" / "ledger.jsonl", f"{drawn}/job2/nuclei.yaml"
-    assert ',"packing":"auto"' in ledger.read_text()
-    ledger.write_text(ledger.read_text().replace(',"packing":"auto"', ""))
+    folder, file = storage / "drawn", f"{drawn}/job2/nuclei.yaml"
+    assert ',"packing":"auto"' in (folder / LEDGER).read_text()
+    edit_record(folder, lambda text: text.replace(',"packing":"auto"', ""))
     run("resume", "drawn", "--file", file)
     assert len(asked) == 1
     out = run("resume", "drawn", "--file", file, "--set", "resources.packing=4", code=2).stderr

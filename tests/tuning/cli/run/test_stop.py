@@ -7,7 +7,7 @@ from filelock import FileLock
 from recorded import LORA, Told, write
 from typer.testing import Result
 
-from tuning.ledger.ledger import LOCK
+from tuning.ledger.driver_state import LOCK
 
 
 def test_stop_leaves_a_request_for_the_driver(run: Callable[..., Result], storage: Path) -> None:

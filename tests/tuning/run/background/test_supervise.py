@@ -31,7 +31,7 @@ def write(**record):
 
 if not ledger.exists() and lives[0][0] != "nothing":
     write(kind="experiment", schema=1, name="s", file="", experiment={})
-    write(kind="started", trial=0, params={}, hash="h")
+    write(kind="started", trial=0, params={}, hash="44136fa355b3678a")
 
 def asked(number, frame):
     (folder / "asked").write_text(str(number))

@@ -67,7 +67,16 @@ def test_a_sweep_in_packs_runs_to_its_end(
     assert set(counts) == {Outcome.COMPLETED, Outcome.PRUNED}
     assert sum(counts.values()) == 24
     assert read_history(result.folder) == result.history
-    expected = {"ledger.jsonl", "driver.lock", "ray.log", CONTROL, "tables", "study.journal"}
+    expected = {
+        "ledger.jsonl",
+        "driver.lock",
+        "ray.log",
+        "attempts",
+        "starts",
+        CONTROL,
+        "tables",
+        "study.journal",
+    }
     assert {path.name for path in result.folder.iterdir()} <= expected
     assert list((result.folder / CONTROL).iterdir()) == []
 

@@ -7,6 +7,7 @@ import { Table, filtered } from "./table.js";
 const RESUME = "`adaptertune resume` continues it.";
 const STATES = {
   running: "", paused: "Its trials wait until it goes on.", finished: "What is added is tried when the sweep is resumed.", interrupted: RESUME, failed: RESUME,
+  unknown: "Whether its driver runs cannot be seen from here, where its folder can only be read.",
   died: `Its driver died; what it had recorded is kept. ${RESUME}`,
 };
 
