@@ -1,4 +1,4 @@
-"""Counts, lists and full stops in sentences, and the name that was probably meant."""
+"""Counts, lists and full stops in sentences, names with control characters, and what was probably meant."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ def with_full_stop(text: str) -> str:
 def printable(text: str) -> str:
     """The text with what is no UTF-8, such as bytes in a file's name, as a backslash and its number."""
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\t\n"}
+CONTROLS |= {0x7F: "\u2421"} | dict.fromkeys(range(0x80, 0xA0), "\ufffd")
+CONTROLS |= dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)], "\ufffd")
+"""What a terminal would obey, and what shows for it: the control codes but tab and line feed, and those that
+change the direction of text. A class, a file or an error may have such a name."""
+
+
+def without_controls(text: str) -> str:
+    """The text as a terminal may get it: each control character as a sign for it, `␛` for escape."""
+    return text.translate(CONTROLS)
 
 
 def few(names: Sequence[str], most: int = 5, *, joint: str = ", ", counted: bool = False) -> str:

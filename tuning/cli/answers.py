@@ -16,6 +16,7 @@ from trainables.wording import plural
 from tuning.cli.console import console, print_table
 from tuning.cli.options import AnswerFormat, OutputFormat
 from tuning.formatting import format_setting
+from tuning.messages import print_answer
 
 
 def check_target(format_: AnswerFormat, to: Path | None) -> None:
@@ -73,7 +74,7 @@ def write_rows(
 def write_text(text: str, to: Path | None) -> None:
     """Write text to a file, or on standard output."""
     if to is None:
-        typer.echo(text, nl=False)
+        print_answer(text, nl=False)
     else:
         to.write_text(text, encoding="utf-8")
 

@@ -7,15 +7,21 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich import box
+from rich import box, control
 from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
+
+from trainables.wording import CONTROLS
 
 if TYPE_CHECKING:
     from analysis.query.sweep import Sweep
     from analysis.tables import Table
 
+
+# Rich leaves the escape character in a text. Its table of what it takes out is private; checked with 15.0.
+_TAKEN_OUT: dict[int, Any] = control._CONTROL_STRIP_TRANSLATE
+_TAKEN_OUT.update(CONTROLS)
 
 PIPED_WIDTH = 200
 """The number of columns without a terminal, so that nothing is cut off."""

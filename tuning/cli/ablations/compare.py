@@ -10,6 +10,7 @@ import typer
 from tuning.cli.ablations.options import ResultFormat
 from tuning.cli.completion import complete_trial
 from tuning.cli.options import OutputFormat, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from analysis.compare.sides import Side
@@ -45,13 +46,13 @@ def run_compare(
     tables, summary = compare_tables(sides), compare_sentences(sides)
     match format_:
         case OutputFormat.JSON:
-            typer.echo(json_text(compare_json(sides)))
+            print_answer(json_text(compare_json(sides)))
         case OutputFormat.CSV:
             rows = [[table.title, *row[:3]] for table in tables for row in table.rows]
-            typer.echo(csv_text(["table", "row", "a", "b"], rows), nl=False)
+            print_answer(csv_text(["table", "row", "a", "b"], rows), nl=False)
         case OutputFormat.MARKDOWN:
             parts = [*map(table_markdown, tables), "\n".join(f"- {sentence}" for sentence in summary)]
-            typer.echo("\n\n".join(parts))
+            print_answer("\n\n".join(parts))
         case OutputFormat.TABLE:
             out = console()
             for table in tables:

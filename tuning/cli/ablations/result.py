@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from analysis.ablation.answers import (
@@ -26,6 +25,7 @@ from tuning.cli.console import console, print_lines, print_table
 from tuning.cli.options import OutputFormat
 from tuning.formatting import json_text
 from tuning.ledger.storage import shell_name
+from tuning.messages import print_answer
 
 
 def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> None:
@@ -33,11 +33,11 @@ def show_result(folder: Path, images: Images | None, format_: ResultFormat) -> N
     result = result_of(Sweep.at(folder), images)
     match format_:
         case OutputFormat.JSON:
-            typer.echo(json_text(result_json(result, folder)))
+            print_answer(json_text(result_json(result, folder)))
         case OutputFormat.CSV:
-            typer.echo(result_csv(result), nl=False)
+            print_answer(result_csv(result), nl=False)
         case OutputFormat.MARKDOWN:
-            typer.echo(result_markdown(result, folder), nl=False)
+            print_answer(result_markdown(result, folder), nl=False)
         case OutputFormat.TABLE:
             print_result(result, folder)
 

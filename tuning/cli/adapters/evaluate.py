@@ -13,7 +13,7 @@ import typer
 from tuning.cli.completion import complete_adapter
 from tuning.cli.options import ADAPTER_HELP, OutputFormat, Storage, TableOrJson
 from tuning.exit_codes import FAILED
-from tuning.messages import say, tell
+from tuning.messages import print_answer, say, tell
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -162,7 +162,7 @@ def run_evaluate(
         found, data=data, part=part, domains=domain or [], metric=metric, with_details=to is not None
     )
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(_scores_json(found, prepared, part, scores, metric)))
+        print_answer(json_text(_scores_json(found, prepared, part, scores, metric)))
     else:
         _print_scores(found, data, part, scores, metric)
     if to is not None:

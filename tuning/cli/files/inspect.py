@@ -10,6 +10,7 @@ import typer
 
 from tuning.cli.completion import complete_file
 from tuning.cli.options import Sets
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from trainables.inspection.inspection import Subject
@@ -120,7 +121,7 @@ def run_inspect(
 
         from trainables.wording import printable
 
-        typer.echo(printable(json.dumps(found.record(), indent=1, ensure_ascii=False)))
+        print_answer(printable(json.dumps(found.record(), indent=1, ensure_ascii=False)))
     else:
         from tuning.cli.console import console, print_lines
 
@@ -128,7 +129,7 @@ def run_inspect(
         if to is None:
             print_lines(console(), "", "`--to DIR` writes a page and a contact sheet with pictures")
         for path in written:
-            typer.echo(str(path))
+            print_answer(str(path))
     if found.refusals:
         raise typer.Exit(USER_ERROR)
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tuning.cli.completion import complete_shipped
+from tuning.messages import print_answer
 
 
 def run_spaces(
@@ -30,7 +31,7 @@ def run_spaces(
     if name is not None:
         if (path := find_shipped(name)) is None:
             raise unknown_file(f"no experiment file that ships is called {name}", name)
-        typer.echo(path.read_text(encoding="utf-8"), nl=False)
+        print_answer(path.read_text(encoding="utf-8"), nl=False)
         return
     files = shipped_experiments()
     width = max(len(file.name) for file in files)
@@ -38,8 +39,8 @@ def run_spaces(
         ("sweeps", "launch", True),
         ("single configurations", "train", False),
     ):
-        typer.echo(f"{title}, for `adaptertune {command} NAME`")
+        print_answer(f"{title}, for `adaptertune {command} NAME`")
         for file in files:
             if file.searches is searches:
-                typer.echo(f"  {file.name:{width}s}  {file.headline}")
-    typer.echo("`adaptertune spaces NAME` prints a file")
+                print_answer(f"  {file.name:{width}s}  {file.headline}")
+    print_answer("`adaptertune spaces NAME` prints a file")

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from trainables.errors import ExperimentFileError
 from trainables.wording import plural
 from tuning.cli.options import File, Sets
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from tuning.experiment.spec import Experiment
@@ -42,12 +41,12 @@ def run_validate(file: File, set_: Sets = None) -> None:
         if experiment.space
         else "one configuration"
     )
-    typer.echo(
+    print_answer(
         f"{file}: valid. {experiment.task} with {experiment.model.name}, {search}"
         f" of at most {plural(experiment.max_epochs, 'epoch')}{budget}"
     )
     for line in [f"data.folder: {found}"] * bool(found) + search_notes(experiment):
-        typer.echo(line)
+        print_answer(line)
 
 
 def _check_sizes(experiment: Experiment, file: str) -> None:

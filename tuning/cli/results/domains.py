@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.messages import print_answer
 
 
 def run_domains(
@@ -60,6 +61,6 @@ def run_domains(
 
     sweep = Sweep.at(parse_reference(name, storage_folder(storage)).folder)
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(domain_json(sweep, metric)))
+        print_answer(json_text(domain_json(sweep, metric)))
     else:
         print_table(console(), domain_table(sweep, metric))

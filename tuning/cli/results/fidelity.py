@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.messages import print_answer
 
 
 def run_fidelity(
@@ -39,6 +40,6 @@ def run_fidelity(
 
     found = fidelity_of(Sweep.at(parse_reference(name, storage_folder(storage)).folder))
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(fidelity_json(found)))
+        print_answer(json_text(fidelity_json(found)))
     else:
         print_table(console(), fidelity_table(found))

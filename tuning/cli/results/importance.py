@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.messages import print_answer
 
 
 def run_importance(
@@ -59,7 +60,7 @@ def run_importance(
     found = importances(sweep, metric=metric, at=at)
     pairs = interactions(sweep, metric=metric, at=at)
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(importance_json(found, pairs)))
+        print_answer(json_text(importance_json(found, pairs)))
         return
     print_table(console(), importance_table(found))
     together = interaction_table(found, pairs)

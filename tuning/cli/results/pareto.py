@@ -8,6 +8,7 @@ import typer
 
 from analysis.ranking.cost import Cost
 from tuning.cli.options import Name, OutputFormat, Storage, TableOrJson
+from tuning.messages import print_answer
 
 
 def run_pareto(
@@ -54,12 +55,12 @@ def run_pareto(
     if sweep.experiment.further and cost is None and metric is None:
         front = objectives_front(sweep)
         if format_ is OutputFormat.JSON:
-            typer.echo(json_text(front_json(front)))
+            print_answer(json_text(front_json(front)))
         else:
             print_table(console(), front_table(front))
         return
     found = pareto(sweep, cost or Cost.PARAMETERS, metric=metric)
     if format_ is OutputFormat.JSON:
-        typer.echo(json_text(pareto_json(found)))
+        print_answer(json_text(pareto_json(found)))
     else:
         print_table(console(), pareto_table(found))

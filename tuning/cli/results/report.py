@@ -9,6 +9,7 @@ import typer
 
 from trainables.errors import StorageError
 from tuning.cli.options import Name, OutputFormat, Storage
+from tuning.messages import print_answer
 
 
 def run_report(
@@ -37,4 +38,4 @@ def run_report(
     if reference.trial is not None:
         raise StorageError("report takes an experiment, not one of its trials")
     written = write_report(reference.folder, to, as_markdown=format_ is OutputFormat.MARKDOWN)
-    typer.echo(str(written))
+    print_answer(str(written))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tuning.cli.options import Name, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +38,7 @@ def run_add(name: Name, given: Parameters, storage: Storage = None) -> None:
 
     folder = find_experiment(name, storage_folder(storage)).absolute()
     read_history(folder)
-    typer.echo(request_addition(folder, given))
+    print_answer(request_addition(folder, given))
 
 
 def request_addition(

@@ -9,6 +9,7 @@ import typer
 from tuning.cli.completion import complete_trial
 from tuning.cli.options import Storage
 from tuning.cli.run.add import request_addition
+from tuning.messages import print_answer
 
 
 def run_clone(
@@ -48,4 +49,4 @@ def run_clone(
 
     folder, number, history = named_trial(trial, storage, "clone")
     params = known_trial(history, number).params
-    typer.echo(request_addition(folder, given, base=params, of=number, warm=warm))
+    print_answer(request_addition(folder, given, base=params, of=number, warm=warm))

@@ -8,6 +8,7 @@ import typer
 
 from tuning.cli.completion import complete_trial
 from tuning.cli.options import Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,7 +40,7 @@ def run_extend(
     from tuning.cli.run.named_trial import named_trial
 
     folder, number, history = named_trial(trial, storage, "extend")
-    typer.echo(request_extension(folder, number, epochs, history))
+    print_answer(request_extension(folder, number, epochs, history))
 
 
 def request_extension(folder: Path, number: int, epochs: int, history: History) -> str:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-import typer
-
 from trainables.errors import AdaptertuneError
 from tuning.cli.options import Storage
+from tuning.messages import print_answer
 
 
 def run_list(storage: Storage = None) -> None:
@@ -19,12 +18,12 @@ def run_list(storage: Storage = None) -> None:
     place = storage_folder(storage)
     folders = list_experiments(place)
     if not folders:
-        typer.echo(f"no experiments in {place}; start one with `adaptertune launch quickstart`")
+        print_answer(f"no experiments in {place}; start one with `adaptertune launch quickstart`")
     states = driver_states(folders)
     for folder in folders:
         try:
             board = read_board(folder, states[folder])
         except AdaptertuneError as error:
-            typer.echo(f"{folder.name:28s} unreadable   {error}")
+            print_answer(f"{folder.name:28s} unreadable   {error}")
             continue
-        typer.echo(f"{folder.name:28s} {board.state:12s} {board.summary(time.time())}")
+        print_answer(f"{folder.name:28s} {board.state:12s} {board.summary(time.time())}")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import typer
-
 from tuning.cli.options import NameOrTrial, Storage
+from tuning.messages import print_answer
 
 
 def run_logs(name: NameOrTrial, storage: Storage = None) -> None:
@@ -15,4 +14,4 @@ def run_logs(name: NameOrTrial, storage: Storage = None) -> None:
     reference = parse_log_reference(name, storage_folder(storage))
     if reference.trial == BEST:
         reference = Reference(reference.folder, best_number(reference.folder, reference.metric))
-    typer.echo(read_log(reference), nl=False)
+    print_answer(read_log(reference), nl=False)

@@ -8,6 +8,7 @@ import typer
 
 from tuning.cli.completion import complete_trial_number
 from tuning.cli.options import NAME_OR_TRIAL_HELP, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,7 +36,7 @@ def run_pause(name: NameOrTrial, storage: Storage = None) -> None:
     from tuning.cli.run.named_trial import sweep_and_trial
 
     folder, trial, history = sweep_and_trial(name, storage, "pause")
-    typer.echo(request_pause(folder, trial, history))
+    print_answer(request_pause(folder, trial, history))
 
 
 def request_pause(folder: Path, trial: int | None, history: History) -> str:

@@ -8,6 +8,7 @@ import typer
 
 from trainables.errors import StorageError
 from tuning.cli.options import Name, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,12 +47,12 @@ def run_repair(
         )
     found = examine_record(folder)
     if not found.damaged:
-        typer.echo(f"the record of {folder.name} is valid; there is nothing to repair")
+        print_answer(f"the record of {folder.name} is valid; there is nothing to repair")
         return
     copy = folder.with_name(f"{folder.name}-repaired" if to is None else _folder_name(to))
     write_copy(folder, copy, found)
     for line in report_lines(found, copy):
-        typer.echo(line)
+        print_answer(line)
 
 
 def _folder_name(given: str) -> str:

@@ -9,6 +9,7 @@ import typer
 from trainables.errors import StorageError
 from tuning.cli.completion import complete_trial_number
 from tuning.cli.options import NAME_OR_TRIAL_HELP, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from tuning.ledger.storage import Reference
@@ -28,7 +29,7 @@ def run_stop(
     """
     from tuning.ledger.storage import parse_reference, storage_folder
 
-    typer.echo(request_stop(parse_reference(name, storage_folder(storage))))
+    print_answer(request_stop(parse_reference(name, storage_folder(storage))))
 
 
 def request_stop(reference: Reference) -> str:

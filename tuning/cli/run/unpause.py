@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from tuning.cli.options import Storage
 from tuning.cli.run.pause import NameOrTrial
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +24,7 @@ def run_unpause(name: NameOrTrial, storage: Storage = None) -> None:
     from tuning.cli.run.named_trial import sweep_and_trial
 
     folder, trial, history = sweep_and_trial(name, storage, "unpause")
-    typer.echo(request_unpause(folder, trial, history))
+    print_answer(request_unpause(folder, trial, history))
 
 
 def request_unpause(folder: Path, trial: int | None, history: History) -> str:
