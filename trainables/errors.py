@@ -8,6 +8,7 @@ AdaptertuneError
 ├── CheckpointError       a checkpoint that is damaged or belongs to another trial
 ├── LedgerError           a record that cannot be read, or has another writer
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
+├── SubmitError           a scheduler's program is missing, or refuses the job
 └── ClusterError          Ray did not start, or died during the sweep, which can be resumed
 """
 
@@ -49,6 +50,10 @@ class LedgerError(AdaptertuneError):
 
 class StorageError(AdaptertuneError):
     """The experiment's folder cannot be used."""
+
+
+class SubmitError(AdaptertuneError):
+    """A job cannot be submitted: the scheduler's program is missing, or refuses it."""
 
 
 class ClusterError(AdaptertuneError):

@@ -1,0 +1,219 @@
+"""Sweeps that `adaptertune submit` gives to a real Slurm, whose nodes are all on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import adaptertune
+from private_slurm import Slurm, private_slurm, require_slurm
+from scripted import essence
+
+from tuning.ledger.ledger import LEDGER, read_history
+from tuning.ledger.outcomes import Ending
+from tuning.ledger.records import ReportRecord
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+FILE = """\
+name: NAME
+task: segmentation
+model: {name: embedded, image_size: [32, 32]}
+data: {embedded: {domain: inverted, train: 96, validation: 16, test: 1, side: 32}}
+objective: {metric: dice, value: best}
+trial: {epochs: 4, batch_size: 4, schedule: cosine, loss: cross_entropy}
+space:
+  adapter: {choice: [lora, loha]}
+  learning_rate: {float: [3e-4, 2e-2], log: true}
+search: {random: {}, trials: TRIALS, seed: 4}
+scheduler: none
+resources: {packing: off}
+checkpoints: {every_s: 0.1, every_epochs: 1}
+scoring: {trials: none}
+"""
+"""Random search without a stopping rule: a trial's result depends on its number alone."""
+PROFILE = """\
+scheduler: slurm
+nodes: NODES
+cpus: 1
+memory: 1GiB
+wall_time: 1h
+"""
+
+
+@pytest.fixture(scope="module")
+def slurm() -> Iterator[Slurm]:
+    """Two nodes with two CPUs each, so that two jobs of one CPU a node share them."""
+    require_slurm()
+    with private_slurm(("n1", "n2"), cpus=2, node_timeout_s=20) as started:
+        yield started
+
+
+class Cluster:
+    """Submits sweeps from a folder with spaces in its name."""
+
+    def __init__(self, slurm: Slurm, folder: Path) -> None:
+        self.slurm, self.folder = slurm, folder / "a folder"
+        self.storage = self.folder / "experiments"
+        self.folder.mkdir()
+
+    def submit(self, name: str, *, nodes: int, trials: int = 4, **keys: str) -> int:
+        """Submit a sweep of `trials` trials; returns the job's number. keys: more of the profile."""
+        (self.folder / f"{name}.yaml").write_text(FILE.replace("NAME", name).replace("TRIALS", str(trials)))
+        more = "".join(f"{key}: {value}\n" for key, value in keys.items())
+        profile = PROFILE.replace("NODES", str(nodes))
+        replaced = [line for line in profile.splitlines() if line.partition(":")[0] not in keys]
+        (self.folder / "profile.yaml").write_text("\n".join(replaced) + "\n" + more)
+        said = adaptertune(
+            self.folder, "submit", f"{name}.yaml", "--on", "./profile.yaml", "--storage", str(self.storage),
+            timeout=120, **self.environment,
+        )  # fmt: skip
+        (line,) = (line for line in said.splitlines() if "is submitted as job" in line)
+        return int(line.rpartition(" ")[2])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables of who submits, which Slurm hands on to the job."""
+        return self.slurm.environment | {"ADAPTERTUNE_CACHE": str(self.folder / "cache")}
+
+    def record(self, name: str) -> Path:
+        """The folder of a sweep."""
+        return self.storage / name
+
+    def wait_for_report(self, name: str, job: int) -> None:
+        """Wait until a trial has reported, in a job that runs."""
+        self._wait(name, job, lambda: any(isinstance(r, ReportRecord) for r in _records(self.record(name))))
+
+    def _wait(self, name: str, job: int, met: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 400.0
+        while not ((self.record(name) / LEDGER).exists() and met()):
+            found = self.slurm.job(job)
+            assert found["JobState"] in ("PENDING", "CONFIGURING", "RUNNING"), self.explain(name, found)
+            assert time.monotonic() < deadline, self.explain(name, found)
+            time.sleep(0.05)
+
+    def finish(self, name: str, job: int) -> dict[str, str]:
+        """Wait until a job has completed; its fields. Raises AssertionError with its output otherwise."""
+        try:
+            return self.slurm.wait_for(job, "COMPLETED", within_s=600.0)
+        except AssertionError as error:
+            raise AssertionError(self.explain(name, error)) from error
+
+    def output(self, name: str) -> str:
+        """What a sweep's jobs have printed."""
+        files = sorted((self.storage / "jobs").glob(f"{name}-*/slurm-*.txt"))
+        return "\n".join(file.read_text(errors="replace") for file in files)
+
+    def explain(self, name: str, why: Any) -> str:
+        return f"{why}\n{self.output(name)}\n{self.slurm.logs()}"
+
+
+def _records(folder: Path) -> list[Any]:
+    from tuning.ledger.ledger import read_records
+
+    return list(read_records(folder))
+
+
+@pytest.fixture
+def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
+    return Cluster(slurm, tmp_path)
+
+
+def test_a_preempted_sweep_ends_with_the_result_of_one_that_was_left_alone(cluster: Cluster) -> None:
+    """Also two sweeps on shared nodes: both jobs have a CPU of each of the two nodes at the same time."""
+    alone, preempted = cluster.submit("alone", nodes=2), cluster.submit("preempted", nodes=2)
+    cluster.wait_for_report("preempted", preempted)
+    assert cluster.slurm.job(alone)["NodeList"] == cluster.slurm.job(preempted)["NodeList"] == "n[1-2]"
+    before = len(_records(cluster.record("preempted")))
+    cluster.slurm.command("scontrol", "requeue", str(preempted))
+    again = cluster.finish("preempted", preempted)
+    assert (again["ExitCode"], again["Restarts"]) == ("0:0", "1")
+    assert cluster.finish("alone", alone)["ExitCode"] == "0:0"
+
+    endings = [record.reason for record in _records(cluster.record("preempted")) if record.kind == "closed"]
+    assert endings == [Ending.INTERRUPTED, Ending.FINISHED]
+    assert len(_records(cluster.record("preempted"))) > before
+    assert essence(cluster.record("preempted")) == essence(cluster.record("alone"))
+    said = cluster.output("preempted")
+    assert "2 of 2 nodes are there" in said
+    assert "adaptertune resume preempted on 2 node(s)" in said
+    assert "Traceback" not in said
+
+
+def test_a_sweep_goes_back_into_the_queue_before_its_time_limit_and_when_a_node_fails(
+    cluster: Cluster,
+) -> None:
+    """On one node. The signal is the one that Slurm sends `stop_before` the limit."""
+    job = cluster.submit("limited", nodes=1, trials=3)
+    cluster.wait_for_report("limited", job)
+    cluster.slurm.command("scancel", "--batch", "--signal=USR1", str(job))
+    cluster.slurm.wait_for(job, "PENDING")
+    closed = read_history(cluster.record("limited")).closed
+    assert closed is not None
+    assert closed.reason is Ending.INTERRUPTED
+    assert "back into the queue" in cluster.output("limited")
+
+    node = cluster.slurm.wait_for(job, "RUNNING")["BatchHost"]
+    cluster._wait("limited", job, lambda: read_history(cluster.record("limited")).closed is None)
+    cluster.slurm.stop_node(node)  # its daemon, the job and Ray, all at once
+    cluster.slurm.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=failed")
+    done = cluster.finish("limited", job)
+    assert (done["ExitCode"], done["Restarts"]) == ("0:0", "2")
+    assert done["BatchHost"] != node
+    assert len(read_history(cluster.record("limited")).trials) == 3
+    assert all(trial.value is not None for trial in read_history(cluster.record("limited")).trials.values())
+
+
+@pytest.mark.exhaustive
+def test_the_time_limit_itself_sends_the_signal_early_enough(cluster: Cluster) -> None:
+    job = cluster.submit("short", nodes=1, trials=60, wall_time="3min", stop_before="1min")
+    cluster.wait_for_report("short", job)
+    cluster.slurm.wait_for(job, "PENDING", within_s=400.0)
+    history = read_history(cluster.record("short"))
+    assert history.closed is not None
+    assert history.closed.reason is Ending.INTERRUPTED
+    assert cluster.slurm.job(job)["Restarts"] == "1"
+    cluster.slurm.command("scancel", str(job))
+
+
+def test_a_ray_that_does_not_start_fails_the_job_with_its_reason(cluster: Cluster) -> None:
+    programs = cluster.folder / "env" / "bin"
+    programs.mkdir(parents=True)
+    for name in ("python", "adaptertune"):
+        (programs / name).symlink_to(Path(sys.executable).parent / name)
+    (programs / "ray").write_text("#!/bin/sh\necho no luck today\nexit 3\n")
+    (programs / "ray").chmod(0o755)
+    job = cluster.submit("unlucky", nodes=1, environment=f"'{programs.parent}'")
+    found = cluster.slurm.wait_for(job, "FAILED")
+    assert found["ExitCode"] == "1:0"
+    assert "Ray did not start on n" in cluster.output("unlucky")
+    assert "no luck today" in cluster.output("unlucky")
+    assert not cluster.record("unlucky").exists()
+
+
+def test_what_slurm_refuses_is_said(cluster: Cluster) -> None:
+    with pytest.raises(AssertionError, match=r"sbatch refuses the job .*invalid partition"):
+        cluster.submit("refused", nodes=1, partition="absent")
+
+
+def test_ray_leaves_nothing_behind(slurm: Slurm) -> None:
+    """Of the jobs that ended by themselves; what was on a failed node stays there."""
+    queue = slurm.command("squeue", "--noheader").split()
+    assert not queue
+    assert shutil.which("sbatch") is not None
+    for folder in Path("/tmp").glob("at-????????"):
+        users = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _names(p, folder)]
+        assert not users, (folder, users)
+
+
+def _names(path: Path, folder: Path) -> bool:
+    try:
+        return os.fsencode(folder) in path.read_bytes()
+    except OSError:
+        return False
