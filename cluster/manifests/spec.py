@@ -96,10 +96,6 @@ class Machines(BaseModel):
     """The folder of experiments, which every node sees at this path."""
     cache: Folder | None = None
     """The folder of prepared data, ADAPTERTUNE_CACHE."""
-    setup: tuple[Line, ...] = ()
-    """Shell lines that run before Ray starts; one that fails ends the job."""
-    wait_for_nodes: Time = Duration(600)
-    """How long the sweep waits for nodes to join; then it begins with those that are there."""
 
     @model_validator(mode="after")
     def _type_of_some(self) -> Self:
@@ -124,6 +120,10 @@ class SlurmProfile(Machines):
     """How long before the time limit the sweep saves its trials and goes back into the queue."""
     environment: Folder | None = None
     """The virtual environment or conda environment; the one that submits when absent."""
+    setup: tuple[Line, ...] = ()
+    """Shell lines that run before Ray starts; one that fails ends the job."""
+    wait_for_nodes: Time = Duration(600)
+    """How long the sweep waits for nodes to join; then it begins with those that are there."""
     options: tuple[Annotated[str, AfterValidator(_option)], ...] = ()
     """Further options of sbatch, such as --reservation=vision."""
 
@@ -177,6 +177,10 @@ class SkypilotProfile(Machines):
     """Whether to use machines that may be taken back."""
     volume: Label | None = None
     """The SkyPilot volume that is mounted at `storage`; when absent, the machines mount it by themselves."""
+    setup: tuple[Line, ...] = ()
+    """Shell lines that run before Ray starts; one that fails ends the job."""
+    wait_for_nodes: Time = Duration(600)
+    """How long the sweep waits for nodes to join; then it begins with those that are there."""
 
     @model_validator(mode="after")
     def _names_its_gpus(self) -> Self:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from chaos import descendants
+from chaos import Process
 from ports import free_port
 
 UP_WITHIN_S = 60.0
@@ -98,13 +98,27 @@ class Slurm:
             time.sleep(POLL_INTERVAL_S)
 
     def stop_node(self, name: str) -> None:
-        """Kill a node's daemon and all its processes, as if the machine had failed."""
+        """Kill a node's daemon and all its jobs' processes, as if the machine had failed."""
         daemon = self.processes[name]
-        below = descendants(daemon.pid)
         daemon.kill()
-        for each in below:
-            each.kill()
         daemon.wait()
+        self._kill_jobs(name)
+
+    def job_processes(self, *nodes: str) -> list[int]:
+        """The processes that jobs have started on these nodes, or on all of them."""
+        names = nodes or tuple(self.processes)
+        known = [f"SLURMD_NODENAME={name}\0".encode() for name in names]
+        configuration = f"SLURM_CONF={self.environment['SLURM_CONF']}\0".encode()
+        return [pid for pid in _processes(configuration) if any(n in _variables(pid) for n in known)]
+
+    def _kill_jobs(self, *nodes: str) -> None:
+        """Kill what the nodes' jobs have started, with the daemons of their steps, until nothing is left."""
+        while found := self.job_processes(*nodes):
+            above = [process for pid in found if (process := Process.read(pid)) is not None]
+            steps = [step for child in above if (step := Process.read(child.parent)) is not None]
+            for process in (*(step for step in steps if step.name.startswith("slurmstepd:")), *above):
+                process.kill()
+            time.sleep(0.05)
 
     def start_node(self, name: str) -> None:
         """Start a node's daemon."""
@@ -164,14 +178,26 @@ class Slurm:
 
     def end(self) -> None:
         """Stop all jobs and daemons, and everything below them."""
-        with suppress(AssertionError, subprocess.TimeoutExpired):
-            self.command("scancel", "--full", "--signal=KILL", "--user=root")
-        below = [each for daemon in self.processes.values() for each in descendants(daemon.pid)]
         for daemon in reversed(self.processes.values()):
             daemon.kill()
             daemon.wait()
-        for process in below:
-            process.kill()
+        self._kill_jobs(*self.processes)
+
+
+def _processes(variable: bytes) -> list[int]:
+    """The processes that have a variable of the environment."""
+    return [
+        pid
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and variable in _variables(pid := int(entry.name))
+    ]
+
+
+def _variables(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return b""
 
 
 def require_slurm() -> None:

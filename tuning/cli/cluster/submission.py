@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
 import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+from typing import assert_never
 
+from cluster.manifests.kuberay import TooLargeError, manifest_name, rayjob_manifest
+from cluster.manifests.skypilot import TOKEN, skypilot_task
 from cluster.manifests.slurm import slurm_script
-from cluster.manifests.spec import Profile, SlurmProfile, SweepJob
+from cluster.manifests.spec import KuberayProfile, Profile, SkypilotProfile, SlurmProfile, SweepJob
 from trainables.errors import StorageError, SubmitError
 
 JOBS = "jobs"
 """The folder of job files in the storage folder."""
 ANSWERS_WITHIN_S = 120.0
-"""Seconds that sbatch and kubectl may take."""
+"""Seconds that sbatch and kubectl may take. SkyPilot brings up machines meanwhile, and takes as long."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,19 @@ class Submitted:
 
 
 def job_text(profile: Profile, job: SweepJob) -> str:
-    """The job file for the profile's scheduler."""
+    """The job file for the profile's scheduler. Raises SubmitError if the experiment does not fit into it."""
     match profile:
         case SlurmProfile():
             return slurm_script(profile, job)
+        case KuberayProfile():
+            try:
+                return rayjob_manifest(profile, job)
+            except TooLargeError as error:
+                raise SubmitError(f"{error}; give long lists by fewer keys, or split the search") from error
+        case SkypilotProfile():
+            return skypilot_task(profile, job)
         case _:
-            raise SubmitError(f"jobs cannot be submitted to {profile.scheduler} yet")
+            assert_never(profile)
 
 
 def require_program(profile: Profile) -> None:
@@ -66,41 +79,80 @@ def submit(profile: Profile, job: SweepJob) -> Submitted:
     written.
     """
     require_program(profile)
+    text = job_text(profile, job)
     folder = Path(job.folder)
     file = folder / _FILES[profile.scheduler]
     try:
         folder.mkdir(parents=True)
-        file.write_text(job_text(profile, job), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(
             f"cannot write {file}: {error.strerror}; use --storage DIR for another folder"
         ) from error
     match profile:
         case SlurmProfile():
-            said = _run(["sbatch", "--parsable", str(file)], file)
-            number = re.match(r"\d+", said)
-            if number is None:
-                raise SubmitError(f"sbatch printed no job number but '{said}'; see `squeue --me`")
-            return Submitted(file, f"job {number[0]}", f"squeue --jobs {number[0]}", f"scancel {number[0]}")
+            return _submit_to_slurm(file)
+        case KuberayProfile():
+            return _submit_to_kubernetes(profile, job, file)
+        case SkypilotProfile():
+            return _submit_to_skypilot(profile, job, file)
         case _:
-            raise SubmitError(f"jobs cannot be submitted to {profile.scheduler} yet")
+            assert_never(profile)
 
 
-def _run(command: Sequence[str], file: Path) -> str:
-    """What a command prints. Raises SubmitError if it fails, or does not end in ANSWERS_WITHIN_S."""
+def _submit_to_slurm(file: Path) -> Submitted:
+    said = _run(["sbatch", "--parsable", str(file)], file)
+    number = re.match(r"\d+", said)
+    if number is None:
+        raise SubmitError(f"sbatch printed no job number but '{said}'; see `squeue --me`")
+    return Submitted(file, f"job {number[0]}", f"squeue --jobs {number[0]}", f"scancel {number[0]}")
+
+
+def _submit_to_kubernetes(profile: KuberayProfile, job: SweepJob, file: Path) -> Submitted:
+    name = manifest_name(job)
+    place = f" --namespace {profile.namespace}" if profile.namespace is not None else ""
+    # Not `apply`: with a name that exists it would change a job that has ended, which then does nothing.
+    _run(["kubectl", "create", "--filename", str(file)], file)
+    return Submitted(
+        file,
+        f"RayJob {name}",
+        f"kubectl get rayjob {name}{place} --watch",
+        f"kubectl delete --filename {quote(str(file))}",
+    )
+
+
+def _submit_to_skypilot(profile: SkypilotProfile, job: SweepJob, file: Path) -> Submitted:
+    name = manifest_name(job)
+    managed = profile.spot  # SkyPilot then brings up other machines when these are taken back
+    words = ["sky", "jobs", "launch", "--name", name] if managed else ["sky", "launch", "--cluster", name]
+    token = {TOKEN: secrets.token_hex(32)}
+    _run([*words, "--yes", "--detach-run", "--secret", TOKEN, str(file)], file, within_s=None, **token)
+    if managed:
+        return Submitted(file, f"managed job {name}", "sky jobs queue", f"sky jobs cancel --name {name}")
+    return Submitted(file, f"cluster {name}", f"sky queue {name}", f"sky down {name}")
+
+
+def _run(
+    command: Sequence[str], file: Path, *, within_s: float | None = ANSWERS_WITHIN_S, **environment: str
+) -> str:
+    """What a command prints. Raises SubmitError if it fails, or does not end in `within_s` seconds.
+
+    environment: variables next to those of this process.
+    """
     try:
         done = subprocess.run(
             command,
+            env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             errors="replace",
             check=False,
-            timeout=ANSWERS_WITHIN_S,
+            timeout=within_s,
         )
     except subprocess.TimeoutExpired as error:
         raise SubmitError(
-            f"{command[0]} did not answer within {ANSWERS_WITHIN_S:g} s; the scheduler may be down. The job"
+            f"{command[0]} did not answer within {within_s:g} s; the scheduler may be down. The job"
             f" file is {file}; check whether it was submitted before you try again"
         ) from error
     except OSError as error:

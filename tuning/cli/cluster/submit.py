@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sysconfig
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,10 +59,11 @@ def run_submit(
         adaptertune submit --resume nuclei --on slurm-gpu         # continue it in a new job
     \f
     The job file holds the experiment as it is now, with absolute paths: a later change of FILE changes
-    nothing. A job that is preempted, or reaches its time limit, goes back into the queue by itself and
+    nothing. A job that is preempted, or of Slurm that reaches its time limit, starts again by itself and
     continues from what is saved; a finished sweep ends the job with exit code 0.
 
-    How to write a profile, and what each scheduler does: docs/how-to/run-on-slurm.md.
+    How to write a profile, and what each scheduler does: docs/how-to/run-on-slurm.md,
+    docs/how-to/run-on-kubernetes.md.
     """
     from cluster.manifests.spec import SlurmProfile
     from tuning.cli.cluster.profile_files import find_profile
@@ -124,6 +126,10 @@ def _job(profile: Profile, experiment: Experiment | None, resume: str | None, gi
             if reference.trial is not None:
                 raise StorageError("--resume takes an experiment, not one of its trials")
             here, resume = reference.folder.parent, reference.folder.name
+        elif not re.fullmatch(r"[A-Za-z0-9][\w.-]*", resume, re.ASCII):
+            raise StorageError(
+                f"--resume takes the name of an experiment on the cluster's storage, got '{resume}'"
+            )
         name, text = resume, None
     else:
         name, text = experiment.name, _text(experiment)

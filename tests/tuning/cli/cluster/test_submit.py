@@ -191,3 +191,77 @@ def test_a_folder_that_cannot_be_written_is_said(run: Run, sweep: str, programs:
     Path("file").write_text("")
     said = run("submit", sweep, "--on", "mine", "--storage", "file", code=2).stderr
     assert "use --storage DIR for another folder" in said
+
+
+# --- the other schedulers ---------------------------------------------------------------------
+
+KUBERAY = "scheduler: kuberay\ncpus: 4\nmemory: 8GiB\nimage: a/b:1\nclaim: c\nstorage: /experiments\n"
+SKYPILOT = "scheduler: skypilot\ncpus: 4\nstorage: /experiments\n"
+
+
+def test_kubectl_creates_the_manifest(run: Run, sweep: str, storage: Path, programs: Path) -> None:
+    Path("profiles/mine.yaml").write_text(KUBERAY + "namespace: team\n")
+    kept = program(programs, "kubectl", "echo created")
+    said = run("submit", sweep, "--on", "mine").stdout
+    file = storage.absolute() / "jobs" / "nuclei-1" / "rayjob.yaml"
+    assert kept.read_text().split() == ["create", "--filename", str(file)]
+    assert "nuclei is submitted as RayJob nuclei-1" in said
+    assert "queue   kubectl get rayjob nuclei-1 --namespace team --watch" in said
+    assert f"cancel  kubectl delete --filename {file}" in said
+    assert "name: nuclei" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("", ["launch", "--cluster", "nuclei-1"]),
+        ("spot: true\n", ["jobs", "launch", "--name", "nuclei-1"]),
+    ],
+)
+def test_sky_launches_the_task_with_a_token_of_its_own(
+    run: Run, sweep: str, storage: Path, programs: Path, more: str, words: list[str]
+) -> None:
+    Path("profiles/mine.yaml").write_text(SKYPILOT + more)
+    token = programs / "token"
+    kept = program(programs, "sky", f'printf "%s\\n" "$RAY_AUTH_TOKEN" >> {token}')
+    for _ in range(2):
+        run("submit", sweep, "--on", "mine")
+    file = storage.absolute() / "jobs" / "nuclei-2" / "task.yaml"
+    second = [word.replace("nuclei-1", "nuclei-2") for word in words]
+    assert kept.read_text().split() == [
+        *second, "--yes", "--detach-run", "--secret", "RAY_AUTH_TOKEN", str(file),
+    ]  # fmt: skip
+    first, other = token.read_text().split()
+    assert len(first) == len(other) == 64
+    assert first != other
+    assert first not in file.read_text()
+
+
+@pytest.mark.parametrize(("profile", "name"), [(KUBERAY, "kubectl"), (SKYPILOT, "sky")])
+def test_a_missing_program_of_another_scheduler_is_said(
+    run: Run, sweep: str, storage: Path, programs: Path, profile: str, name: str
+) -> None:
+    Path("profiles/mine.yaml").write_text(profile)
+    assert f"{name} is not on this machine" in run("submit", sweep, "--on", "mine", code=2).stderr
+    program(programs, name, "echo refused >&2; exit 1")
+    said = run("submit", sweep, "--on", "mine", code=2).stderr
+    assert f"{name} refuses the job (exit code 1): refused" in said
+
+
+def test_names_of_a_cluster_are_not_looked_up_here(run: Run, sweep: str, storage: Path) -> None:
+    """The experiments are on the cluster's storage, so one of this name here says nothing."""
+    Path("profiles/mine.yaml").write_text(KUBERAY)
+    write(storage / "nuclei", TRIALS)
+    assert "name=nuclei" in run("submit", sweep, "--on", "mine", "--print").stdout
+    assert "new=0" in run("submit", "--resume", "there", "--on", "mine", "--print").stdout
+
+
+def test_an_experiment_that_a_manifest_cannot_hold_is_refused(
+    run: Run, sweep: str, storage: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("profiles/mine.yaml").write_text(KUBERAY)
+    program(programs, "kubectl", "true")
+    monkeypatch.setattr("cluster.manifests.kuberay.LARGEST_EXPERIMENT", 10)
+    said = run("submit", sweep, "--on", "mine", code=2).stderr
+    assert "a manifest can hold at most 10" in said
+    assert not (storage / "jobs").exists()
