@@ -42,15 +42,19 @@ driver=""   # its process, once it runs
 stopping="" # limit or slurm
 guards=()   # they kill a driver that does not end in time
 
+kill_later() { # SECONDS PROCESS, or minus its group: one process, which can be killed with its wait
+  exec "$programs/python" -c 'import os, sys, time
+time.sleep(float(sys.argv[1]))
+os.kill(int(sys.argv[2]), 9)' "$@" >/dev/null 2>&1
+}
+
 stop_driver() { # limit|slurm SECONDS
   stopping=$1
   if [ -n "$driver" ]; then
     kill -TERM "$driver" 2>/dev/null
-    (
-      sleep "$2"
-      kill -KILL "$driver"
-    ) >/dev/null 2>&1 &
+    (kill_later "$2" "$driver") &
     guards+=($!)
+    disown "$!"
   fi
 }
 trap 'stop_driver limit "$stop_within_s"' USR1
@@ -74,17 +78,18 @@ ray_node() { # FOLDER and the options of the head, or of another node
 
 # shellcheck disable=SC2317,SC2329 # it is called by the steps of srun
 ray_worker() { # runs on each of the other nodes, until USR1, some seconds after TERM, or until its Ray ends
-  local folder process code
+  local folder process code guard=""
   folder=$(mktemp -d "$ray_root/at-XXXXXXXX") || exit 1
   (ray_node "$folder" --address "$address") &
   process=$!
-  trap 'kill -KILL -- "-$process"' USR1
-  trap '(sleep "$killed_after_s"; kill -KILL -- "-$process") >/dev/null 2>&1 &' TERM
+  trap 'kill -KILL -- "-$process" "$process" 2>/dev/null' USR1
+  trap '(kill_later "$killed_after_s" "-$process") & guard=$!' TERM
   while
     wait "$process"
     code=$?
     kill -0 "$process" 2>/dev/null
   do :; done
+  [ -z "$guard" ] || kill -KILL "$guard"
   rm -rf "$folder"
   exit "$code"
 }
@@ -99,7 +104,13 @@ end_ray() {
     done
     kill -KILL "$workers" 2>/dev/null
   fi
-  [ -z "$head" ] || kill -KILL -- "-$head" 2>/dev/null
+  if [ -n "$head" ]; then
+    kill -KILL -- "-$head" "$head" 2>/dev/null
+    for ((waited = 0; waited < 50; waited++)); do
+      kill -0 -- "-$head" 2>/dev/null || break
+      sleep 0.1
+    done
+  fi
   [ -z "$ray_folder" ] || rm -rf "$ray_folder"
 }
 
@@ -109,7 +120,7 @@ finish() { # CODE
   for guard in "${guards[@]}"; do kill "$guard" 2>/dev/null; done
   if [ "$stopping" = slurm ]; then
     say "Slurm ends this attempt; if it was not cancelled, it continues with 'adaptertune resume'"
-  elif [ "$stopping" = limit ] || [ "$1" -eq 75 ]; then
+  elif [ "$1" -eq 75 ] || { [ "$stopping" = limit ] && [ "$1" -ne 0 ]; }; then
     say "back into the queue; the sweep continues from what is saved"
     trap '' TERM
     scontrol requeue "$SLURM_JOB_ID" || say "the job cannot be requeued; submit it again with --resume"
@@ -150,7 +161,7 @@ address=$(<"$ray_folder/ray_current_cluster")
 if [ "$nodes" -gt 1 ]; then
   srun --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --ntasks-per-node=1 --cpus-per-task="$cpus" \
     --exclude="$SLURMD_NODENAME" --export=ALL --kill-on-bad-exit=0 \
-    bash -c "$(declare -f ray_node ray_worker)
+    bash -c "$(declare -f ray_node ray_worker kill_later)
       $(declare -p programs cpus gpus object_store ray_root address shielded killed_after_s)
       ray_worker" >"$ray_folder/workers.txt" 2>&1 &
   workers=$!
