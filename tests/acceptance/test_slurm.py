@@ -36,6 +36,7 @@ checkpoints: {every_s: 0.1, every_epochs: 1}
 scoring: {trials: none}
 """
 """Random search without a stopping rule: a trial's result depends on its number alone."""
+TRIALS = 3
 PROFILE = """\
 scheduler: slurm
 nodes: NODES
@@ -61,7 +62,7 @@ class Cluster:
         self.storage = self.folder / "experiments"
         self.folder.mkdir()
 
-    def submit(self, name: str, *, nodes: int, trials: int = 4, **keys: str) -> int:
+    def submit(self, name: str, *, nodes: int, trials: int = TRIALS, **keys: str) -> int:
         """Submit a sweep of `trials` trials; returns the job's number. keys: more of the profile."""
         (self.folder / f"{name}.yaml").write_text(FILE.replace("NAME", name).replace("TRIALS", str(trials)))
         more = "".join(f"{key}: {value}\n" for key, value in keys.items())
@@ -124,19 +125,22 @@ def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
 
 
 def test_a_preempted_sweep_ends_with_the_result_of_one_that_was_left_alone(cluster: Cluster) -> None:
-    """Also two sweeps on shared nodes: both jobs have a CPU of each of the two nodes at the same time."""
-    alone, preempted = cluster.submit("alone", nodes=2), cluster.submit("preempted", nodes=2)
+    """Also two sweeps on a shared node: one of them has a CPU of each node, the other one of one node."""
+    preempted, alone = cluster.submit("preempted", nodes=2), cluster.submit("alone", nodes=1)
+    assert cluster.slurm.wait_for(alone, "RUNNING")["NodeList"] in ("n1", "n2")
+    both = cluster.slurm.job(preempted)
+    assert (both["JobState"], both["NodeList"]) == ("RUNNING", "n[1-2]")
     cluster.wait_for_report("preempted", preempted)
-    assert cluster.slurm.job(alone)["NodeList"] == cluster.slurm.job(preempted)["NodeList"] == "n[1-2]"
     before = len(_records(cluster.record("preempted")))
     cluster.slurm.command("scontrol", "requeue", str(preempted))
     again = cluster.finish("preempted", preempted)
     assert (again["ExitCode"], again["Restarts"]) == ("0:0", "1")
     assert cluster.finish("alone", alone)["ExitCode"] == "0:0"
 
-    endings = [record.reason for record in _records(cluster.record("preempted")) if record.kind == "closed"]
+    records = _records(cluster.record("preempted"))
+    endings = [record.reason for record in records if record.kind == "closed"]
     assert endings == [Ending.INTERRUPTED, Ending.FINISHED]
-    assert len(_records(cluster.record("preempted"))) > before
+    assert len(records) > before
     assert essence(cluster.record("preempted")) == essence(cluster.record("alone"))
     said = cluster.output("preempted")
     assert "2 of 2 nodes are there" in said
@@ -144,50 +148,72 @@ def test_a_preempted_sweep_ends_with_the_result_of_one_that_was_left_alone(clust
     assert "Traceback" not in said
 
 
-def test_a_sweep_goes_back_into_the_queue_before_its_time_limit_and_when_a_node_fails(
-    cluster: Cluster,
-) -> None:
-    """On one node. The signal is the one that Slurm sends `stop_before` the limit."""
-    job = cluster.submit("limited", nodes=1, trials=3)
-    cluster.wait_for_report("limited", job)
-    cluster.slurm.command("scancel", "--batch", "--signal=USR1", str(job))
-    cluster.slurm.wait_for(job, "PENDING")
-    closed = read_history(cluster.record("limited")).closed
-    assert closed is not None
-    assert closed.reason is Ending.INTERRUPTED
-    assert "back into the queue" in cluster.output("limited")
-
-    node = cluster.slurm.wait_for(job, "RUNNING")["BatchHost"]
-    cluster._wait("limited", job, lambda: read_history(cluster.record("limited")).closed is None)
+def test_a_sweep_continues_on_another_node_when_its_node_fails(cluster: Cluster) -> None:
+    job = cluster.submit("failing", nodes=1)
+    cluster.wait_for_report("failing", job)
+    node = cluster.slurm.job(job)["BatchHost"]
     cluster.slurm.stop_node(node)  # its daemon, the job and Ray, all at once
+    assert read_history(cluster.record("failing")).closed is None
     cluster.slurm.command("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=failed")
-    done = cluster.finish("limited", job)
-    assert (done["ExitCode"], done["Restarts"]) == ("0:0", "2")
+    done = cluster.finish("failing", job)
+    assert (done["ExitCode"], done["Restarts"]) == ("0:0", "1")
     assert done["BatchHost"] != node
-    assert len(read_history(cluster.record("limited")).trials) == 3
-    assert all(trial.value is not None for trial in read_history(cluster.record("limited")).trials.values())
+    trials = read_history(cluster.record("failing")).trials
+    assert [trial.value is not None for trial in trials.values()] == [True] * TRIALS
+    cluster.slurm.start_node(node)
+    cluster.slurm.command("scontrol", "update", f"NodeName={node}", "State=RESUME")
+    cluster.slurm.wait_until_up([node])
 
 
 @pytest.mark.exhaustive
-def test_the_time_limit_itself_sends_the_signal_early_enough(cluster: Cluster) -> None:
-    job = cluster.submit("short", nodes=1, trials=60, wall_time="3min", stop_before="1min")
+def test_the_time_limit_sends_the_signal_early_enough(cluster: Cluster) -> None:
+    job = cluster.submit("short", nodes=1, trials=60, wall_time="4min", stop_before="2min")
     cluster.wait_for_report("short", job)
     cluster.slurm.wait_for(job, "PENDING", within_s=400.0)
-    history = read_history(cluster.record("short"))
-    assert history.closed is not None
-    assert history.closed.reason is Ending.INTERRUPTED
+    closed = read_history(cluster.record("short")).closed
+    assert closed is not None
+    assert closed.reason is Ending.INTERRUPTED
     assert cluster.slurm.job(job)["Restarts"] == "1"
+    assert "back into the queue" in cluster.output("short")
     cluster.slurm.command("scancel", str(job))
 
 
-def test_a_ray_that_does_not_start_fails_the_job_with_its_reason(cluster: Cluster) -> None:
-    programs = cluster.folder / "env" / "bin"
+def stand_ins(folder: Path, *, ray: str, driver: str) -> str:
+    """An environment with our Python, and scripts in place of `ray` and `adaptertune`; its path, quoted."""
+    programs = folder / "env" / "bin"
     programs.mkdir(parents=True)
-    for name in ("python", "adaptertune"):
-        (programs / name).symlink_to(Path(sys.executable).parent / name)
-    (programs / "ray").write_text("#!/bin/sh\necho no luck today\nexit 3\n")
-    (programs / "ray").chmod(0o755)
-    job = cluster.submit("unlucky", nodes=1, environment=f"'{programs.parent}'")
+    (programs / "python").symlink_to(Path(sys.executable).parent / "python")
+    for name, text in (("ray", ray), ("adaptertune", driver)):
+        (programs / name).write_text(f"#!/bin/bash\n{text}\n")
+        (programs / name).chmod(0o755)
+    return f"'{programs.parent}'"
+
+
+def test_a_job_goes_back_into_the_queue_at_its_signal_and_ends_with_its_driver(cluster: Cluster) -> None:
+    """The signal is the one that Slurm sends `stop_before` the limit; Ray and the driver are stand-ins."""
+    environment = stand_ins(
+        cluster.folder,
+        ray='while [ "$1" != --temp-dir ]; do shift; done; echo a:1 > "$2/ray_current_cluster"; sleep 600',
+        driver='echo "attempt $SLURM_RESTART_COUNT"; [ "$SLURM_RESTART_COUNT" != 2 ] || exit 0\n'
+        "trap 'exit 75' TERM; while true; do sleep 0.1; done",
+    )
+    job = cluster.submit("signalled", nodes=1, environment=environment)
+    for attempt in ("attempt \n", "attempt 1\n"):
+        cluster.slurm.wait_for(job, "RUNNING")
+        deadline = time.monotonic() + 100.0
+        while attempt not in cluster.output("signalled"):
+            assert time.monotonic() < deadline, cluster.explain("signalled", attempt)
+            time.sleep(0.1)
+        cluster.slurm.command("scancel", "--batch", "--signal=USR1", str(job))
+        cluster.slurm.wait_for(job, "PENDING")
+    done = cluster.finish("signalled", job)
+    assert (done["ExitCode"], done["Restarts"]) == ("0:0", "2")
+    assert cluster.output("signalled").count("back into the queue") == 2
+
+
+def test_a_ray_that_does_not_start_fails_the_job_with_its_reason(cluster: Cluster) -> None:
+    environment = stand_ins(cluster.folder, ray="echo no luck today; exit 3", driver="exit 0")
+    job = cluster.submit("unlucky", nodes=1, environment=environment)
     found = cluster.slurm.wait_for(job, "FAILED")
     assert found["ExitCode"] == "1:0"
     assert "Ray did not start on n" in cluster.output("unlucky")
