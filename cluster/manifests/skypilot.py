@@ -12,7 +12,8 @@ from cluster.manifests.spec import SkypilotProfile, SweepJob
 from cluster.manifests.yaml_text import yaml_text
 
 TOKEN = "RAY_AUTH_TOKEN"
-"""The secret that the task needs: all machines must have the same token of Ray."""
+"""The secret that the task needs: all machines must have the same token of Ray. The task file does not
+declare it: SkyPilot 0.14 takes a secret without a value for one of its own store."""
 _PORT = 6391
 """The port of Ray's head. SkyPilot's own Ray has 6380; nothing else runs on the machines."""
 
@@ -35,7 +36,6 @@ def skypilot_task(profile: SkypilotProfile, job: SweepJob) -> str:
         "name": manifest_name(job),
         "num_nodes": profile.nodes,
         "resources": resources,
-        "secrets": {TOKEN: None},
     }
     if profile.volume is not None:
         task["volumes"] = {profile.storage: profile.volume}

@@ -18,7 +18,11 @@ VERSION = "0.14.1"
 LOAD = """
 import json, sys
 import sky
-task = sky.Task.from_yaml(sys.argv[1])
+import yaml
+sky.Task.from_yaml(sys.argv[1])
+task = sky.Task.from_yaml_config(  # as the command does with --secret
+    yaml.safe_load(open(sys.argv[1])), secrets_overrides=[("RAY_AUTH_TOKEN", "0" * 64)]
+)
 (found,) = task.resources
 print(json.dumps({
     "name": task.name, "nodes": task.num_nodes, "run": task.run, "setup": task.setup, "spot": found.use_spot,
@@ -45,7 +49,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def loaded(python: Path, folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     file = folder / "task.yaml"
     file.write_text(text, encoding="utf-8")
-    own = {"HOME": str(folder), "RAY_AUTH_TOKEN": "0" * 64, "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
+    own = {"HOME": str(folder), "SKYPILOT_DISABLE_USAGE_COLLECTION": "1"}
     return subprocess.run(
         [python, "-c", LOAD, str(file)], env=os.environ | own, capture_output=True, text=True, check=False
     )

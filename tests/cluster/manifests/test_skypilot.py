@@ -61,13 +61,25 @@ def test_the_task_asks_for_what_the_profile_says() -> None:
     }
     assert found["volumes"] == {"/mnt/experiments": "experiments"}
     assert found["setup"] == "set -e\npip install x\nmount-it\n"
-    assert found["secrets"] == {"RAY_AUTH_TOKEN": None}
 
 
 def test_what_a_profile_leaves_out_is_left_to_skypilot() -> None:
     found = task()
     assert found["resources"] == {"cpus": "4+"}
     assert not {"volumes", "setup"} & found.keys()
+
+
+def test_without_the_token_the_task_ends_at_once_and_says_so() -> None:
+    variables = {"PATH": os.environ["PATH"], "SKYPILOT_NODE_IPS": "127.0.0.1", "SKYPILOT_NODE_RANK": "0"}
+    done = subprocess.run(
+        ["bash", "-c", run_script(skypilot(), job())],
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "RAY_AUTH_TOKEN: is missing; launch the task with --secret RAY_AUTH_TOKEN" in done.stderr
 
 
 def test_bash_and_shellcheck_accept_the_script(tmp_path: Path) -> None:
