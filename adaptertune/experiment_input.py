@@ -13,10 +13,10 @@ from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.experiment.alternative import DOMAIN_KEYS
 from tuning.experiment.file_errors import SET, FileError, dotted_key, file_error, suggestion
 from tuning.experiment.load import load_experiment
-from tuning.experiment.objective_list import put_together
 from tuning.experiment.reader import Reader
 from tuning.experiment.settings import find_setting
-from tuning.experiment.spec import NOT_IN_FILES, Experiment
+from tuning.experiment.spec import Experiment
+from tuning.experiment.write import document_of
 from tuning.experiment.yaml_lines import Document, dump_yaml
 
 Given = Experiment | str | os.PathLike[str] | Mapping[str, Any]
@@ -153,16 +153,3 @@ def _of_value(given: Experiment, changes: list[tuple[Any, Any]]) -> Experiment:
     """Check a value too: it may have been made without the checks of a file."""
     read = _of_dict(document_of(given), changes)
     return read if changes or not given.source_text else given
-
-
-def document_of(experiment: Experiment) -> dict[str, Any]:
-    """An experiment as the plain values of its file; paths in it are absolute."""
-    apart = {*NOT_IN_FILES, "trial", "space"}
-    parts = experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
-    document = {key: part for key, part in parts.items() if part != {}}
-    put_together(document, [o.model_dump(mode="json", exclude_none=True) for o in experiment.further])
-    if experiment.trial:
-        document["trial"] = dict(experiment.trial)
-    if experiment.space:
-        document["space"] = experiment.space.model_dump(mode="json")
-    return document

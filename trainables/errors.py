@@ -10,6 +10,7 @@ AdaptertuneError
 ├── LedgerError           a record that cannot be read, or has another writer
 │   └── SupersededError   another driver has taken over, and this one stops
 ├── StorageError          no such experiment, a name that is taken, a full or read-only disk
+├── SubmitError           a scheduler's program is missing, or refuses the job
 └── ClusterError          Ray did not start, or died during the sweep, which can be resumed
 """
 
@@ -59,6 +60,10 @@ class SupersededError(LedgerError):
 
 class StorageError(AdaptertuneError):
     """The experiment's folder cannot be used."""
+
+
+class SubmitError(AdaptertuneError):
+    """A job cannot be submitted: the scheduler's program is missing, or refuses it."""
 
 
 class ClusterError(AdaptertuneError):

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from python_sweeps import WRITTEN
 
-from adaptertune.experiment_input import Overrides, document_of, read_experiment
+from adaptertune.experiment_input import Overrides, read_experiment
 from search_spaces.catalog import shipped_experiments
 from trainables.errors import AdaptertuneError, ExperimentFileError
 from tuning.experiment.load import load_experiment
 from tuning.experiment.spec import NOT_IN_FILES, Experiment
+from tuning.experiment.write import document_of
 from tuning.experiment.yaml_lines import dump_yaml
 
 

@@ -32,7 +32,7 @@ class CommandEntry(NamedTuple):
     """The first line of the function's docstring."""
 
 
-FILES, RUN, RESULTS = "Experiment files", "Run", "Results"
+FILES, RUN, CLUSTER, RESULTS = "Experiment files", "Run", "Cluster", "Results"
 ABLATIONS, ADAPTERS = "Ablations", "Trained adapters"
 
 COMMANDS = {
@@ -107,6 +107,16 @@ COMMANDS = {
         "tuning.cli.run.serve",
         RUN,
         "Serve a live page of one or several experiments: curves, trials, failures, costs, and actions.",
+    ),
+    "submit": CommandEntry(
+        "tuning.cli.cluster.submit",
+        CLUSTER,
+        "Submit an experiment to a cluster: Slurm, Kubernetes with KubeRay, or SkyPilot.",
+    ),
+    "cluster": CommandEntry(
+        "tuning.cli.cluster.cluster",
+        CLUSTER,
+        "List the profiles for `adaptertune submit`, with where they come from, or print one of them.",
     ),
     "best": CommandEntry(
         "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."

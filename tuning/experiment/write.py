@@ -1,4 +1,4 @@
-"""Writing the experiment file of a single configuration."""
+"""Writing experiment files: of a whole experiment, and of a single configuration."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 from pydantic import JsonValue
 
 from trainables.specs.adapters import Adapter
+from tuning.experiment.objective_list import put_together
 from tuning.experiment.space import SECTION_NAMES
-from tuning.experiment.spec import Experiment
+from tuning.experiment.spec import NOT_IN_FILES, Experiment
 from tuning.experiment.yaml_lines import dump_yaml
 
 
@@ -31,3 +32,16 @@ def experiment_yaml(experiment: Experiment, params: Mapping[str, JsonValue]) -> 
         smaller = asha.fidelity.model_dump(mode="json", exclude_none=True) or "resolution"
         document["scheduler"] = {"asha": rungs | {"fidelity": smaller}}
     return dump_yaml(document | ({"trial": trial} if trial else {}))
+
+
+def document_of(experiment: Experiment) -> dict[str, Any]:
+    """An experiment as the plain values of its file; paths in it are absolute."""
+    apart = {*NOT_IN_FILES, "trial", "space"}
+    parts = experiment.model_dump(mode="json", exclude=apart, exclude_defaults=True, exclude_none=True)
+    document = {key: part for key, part in parts.items() if part != {}}
+    put_together(document, [o.model_dump(mode="json", exclude_none=True) for o in experiment.further])
+    if experiment.trial:
+        document["trial"] = dict(experiment.trial)
+    if experiment.space:
+        document["space"] = experiment.space.model_dump(mode="json")
+    return document

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[3]
 PANELS = {
     "Experiment files": "files",
     "Run": "run",
+    "Cluster": "cluster",
     "Results": "results",
     "Ablations": "ablations",
     "Trained adapters": "adapters",
@@ -53,7 +54,7 @@ def test_the_table_has_every_command() -> None:
         if f"\ndef run_{path.stem}(" in path.read_text()
     }
     assert found == set(COMMANDS)
-    assert len(found) == 32
+    assert len(found) == 34
 
 
 def test_help_shows_the_commands_in_panels(run: Callable[..., Result]) -> None:

@@ -9,11 +9,11 @@ import jsonschema
 import pytest
 from malformed import VALID, Case, case, label, lines_of, loaded
 
-from adaptertune.experiment_input import document_of
 from trainables.specs.workload import Direction, ValueRule
 from tuning.experiment.goals import Goal, Goals, dominates, signed
 from tuning.experiment.json_schema import experiment_schema
 from tuning.experiment.spec import Experiment
+from tuning.experiment.write import document_of
 from tuning.experiment.yaml_lines import dump_yaml, read_yaml
 
 SHIFTED = "data: {embedded: {}, domains: {far: {embedded: noisy}}}"
