@@ -14,6 +14,7 @@ from typer.testing import Result
 
 from analysis.ablation import studies
 from tuning.experiment.spec import Experiment
+from tuning.ledger.attempts import FOLDER as ATTEMPTS
 from tuning.ledger.header import experiment_of
 from tuning.ledger.ledger import LEDGER, read_history
 from tuning.ledger.outcomes import Ending, Outcome
@@ -159,6 +160,7 @@ def test_the_same_command_runs_only_what_is_left(
         began.append(f"again {folder.name}")
         asked = begun(folder)
         (folder / LEDGER).unlink()
+        shutil.rmtree(folder / ATTEMPTS)
         write(folder, told(asked), of=asked)
         return LaunchResult(folder, Ending.FINISHED, read_history(folder))
 
@@ -209,7 +211,7 @@ def test_a_design_keeps_its_base_after_the_search_has_found_a_better_trial(
     run: Callable[..., Result], storage: Path
 ) -> None:
     folder = ran(storage / "other", VALUES)
-    (storage / "other" / "digits" / LEDGER).unlink()
+    shutil.rmtree(storage / "other" / "digits")
     better = Told(LORA | {"learning_rate": 0.004, "lora.rank": 16}, (0.9,) * 6)
     write(storage / "other" / "digits", (*TRIALS, better))
     source = str(storage / "other" / "digits")
