@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from marks import exhaustive
 
 from tuning import stop_signals
 from tuning.ledger.ledger import LEDGER, read_history
@@ -73,7 +74,7 @@ def test_as_the_command_begins(tmp_path: Path, number: signal.Signals, event: st
         ("import", "ray.tune.execution.class_cache"),  # while other threads import
     ],
 )
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [exhaustive(signal.SIGINT), signal.SIGTERM])
 def test_as_ray_starts_the_name_is_free_again(
     tmp_path: Path, number: signal.Signals, event: str, text: str
 ) -> None:
@@ -98,8 +99,17 @@ def test_as_a_finished_sweep_is_summed_up_it_is_kept_and_its_resume_ends_with_0(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("option", ["--supervise", "--detach"])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [
+        ("--supervise", signal.SIGTERM),
+        ("--detach", signal.SIGHUP),
+        exhaustive("--supervise", signal.SIGHUP),
+        exhaustive("--supervise", signal.SIGINT),
+        exhaustive("--detach", signal.SIGTERM),
+        exhaustive("--detach", signal.SIGINT),
+    ],
+)
 def test_as_the_driver_is_started_in_another_process(
     tmp_path: Path, number: signal.Signals, option: str
 ) -> None:

@@ -95,7 +95,11 @@ def damaged(record: Path, byte: int, line: bytes, what: str) -> DamagedLineError
     """The error for a damaged line, with what is lost and the way out. what: how it shows."""
     number = line_number(record, byte)
     if byte == 0:
-        way = "Without it the record cannot be used; restore it from a copy"
+        way = (
+            "Without it the record cannot be used."
+            f" `adaptertune repair {quote(str(record.parent))}` restores it if a single bit is wrong; if it"
+            " cannot, use a copy of the experiment"
+        )
         return DamagedLineError(
             f"{record}, line 1 is damaged: {what}. It held the experiment. {way}", byte, what
         )

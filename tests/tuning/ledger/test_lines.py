@@ -72,6 +72,12 @@ def test_lines_that_have_lost_their_checksums_are_none_of_before(folder: Path) -
         read_history(folder)
 
 
+def test_the_message_of_a_damaged_first_line_names_the_two_ways_out(folder: Path) -> None:
+    rewrite(folder, lambda lines: [lines[0].replace(b"digits", b"digitz", 1), *lines[1:]])
+    with pytest.raises(LedgerError, match=r"It held the experiment\..*`adaptertune repair .*a copy of the"):
+        read_history(folder)
+
+
 def test_the_message_says_what_is_lost_and_the_way_out(folder: Path) -> None:
     number = next(i for i, line in enumerate(lines_of(folder)) if b'"kind":"report","trial":1' in line)
     rewrite(

@@ -58,9 +58,9 @@ def find_profile(given: str) -> Path:
                 return profile.path
     names = [profile.name for profile in known_profiles() if not profile.hidden]
     close = nearest_name(given, names)
-    guess = f"did you mean '{close}'" if close else f"available: {', '.join(names)}"
+    guess = f"did you mean '{close}'?" if close else f"available: {', '.join(names)}."
     raise StorageError(
-        f"there is no profile {given}; {guess}. `adaptertune cluster profiles` lists them; they are looked"
+        f"there is no profile {given}; {guess} `adaptertune cluster profiles` lists them; they are looked"
         f" up in ./{HERE}, in {user_folder()}, and among those that ship"
     )
 
