@@ -52,7 +52,8 @@ class TrialJob(Job):
     save_at_epochs: it is also saved at the first report at or after each of these. parent: the checkpoint
     that it begins with, if it has none of its own. start: the number of this start of the trial, from 1.
     starts: the file with the number of the newest one, a path or a URI; see `trainables.start_number`. None:
-    nobody else may start the trial. trainable: the class that trains it, `module:Class`.
+    nobody else may start the trial. durable: checkpoints are on the disk before training goes on.
+    trainable: the class that trains it, `module:Class`.
     """
 
     trial: int
@@ -64,6 +65,7 @@ class TrialJob(Job):
     save_every_s: float
     save_every_epochs: float | None
     save_at_epochs: tuple[float, ...] = ()
+    durable: bool = False
     parent: ParentFile | None = None
     trainable: str
 

@@ -126,6 +126,7 @@ class PackJob(Job):
     save_every_s: float
     save_every_epochs: float | None
     save_at_epochs: tuple[float, ...] = ()
+    durable: bool = False
     trainable: str
 
     def job_of(self, entry: PackedTrial) -> TrialJob:
@@ -144,6 +145,7 @@ class PackJob(Job):
             save_every_s=self.save_every_s,
             save_every_epochs=self.save_every_epochs,
             save_at_epochs=self.save_at_epochs,
+            durable=self.durable,
             parent=entry.parent,
             trainable=self.trainable,
         )

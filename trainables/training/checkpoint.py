@@ -21,6 +21,7 @@ from torch import nn
 
 from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
+from trainables.durable import sync_file, sync_folder
 from trainables.errors import CheckpointError, StaleStartError, StorageError
 from trainables.models.freezing import apply_freezing
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -53,11 +54,12 @@ def save_state(
     *,
     start: int | None = None,
     ours: Ours = always,
+    durable: bool = False,
 ) -> str:
     """Write everything that `restore_state` needs to continue `state`; returns its SHA-256.
 
     report: the last report, which may not be in the record yet.  start: the number of the trial's start; None
-    outside of a sweep.  ours: see `write_packed`, which says what is raised.
+    outside of a sweep.  ours, durable: see `write_packed`, which says what is raised.
     """
     held = {
         **_weights(state, start),
@@ -69,7 +71,7 @@ def save_state(
         "micro_batch": state.micro_batch,
         "done": state.done,
     }
-    return write_packed(_packed(held), path, ours)
+    return write_packed(_packed(held), path, ours, durable=durable)
 
 
 def save_weights(state: TrialState, path: Place) -> None:
@@ -258,11 +260,11 @@ def _parsed(held: dict[str, Any], path: Place, sha256: str) -> Weights:
     )
 
 
-def write_packed(payload: bytes, path: Place, ours: Ours = always) -> str:
+def write_packed(payload: bytes, path: Place, ours: Ours = always, *, durable: bool = False) -> str:
     """Write a packed checkpoint under a unique name, then rename it; returns its SHA-256.
 
-    ours: whether the trial's newest start is still this worker's; asked last of all.  Raises StorageError,
-    and StaleStartError if it is not.
+    ours: whether the trial's newest start is still this worker's; asked last of all.  durable: wait until
+    file and name are on the disk.  Raises StorageError, and StaleStartError if it is not.
     """
     digest = hashlib.sha256(payload)
     head = MAGIC + digest.digest()
@@ -282,10 +284,14 @@ def write_packed(payload: bytes, path: Place, ours: Ours = always) -> str:
         with part.open("wb") as file:
             file.write(head)
             file.write(payload)
+            if durable:
+                sync_file(file)
         if not ours():
             part.unlink()
             raise StaleStartError(_STALE)
         os.replace(part, path)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         with suppress(OSError):  # a read-only disk refuses this too
             part.unlink(missing_ok=True)

@@ -298,7 +298,9 @@ class RunningTrial:
 
         def write() -> None:
             last, start = self._checkpoints / LAST_STATE, self.job.start
-            self._saved[LAST_STATE] = save_state(state, last, report, start=start, ours=self._ours)
+            self._saved[LAST_STATE] = save_state(
+                state, last, report, start=start, ours=self._ours, durable=self.job.durable
+            )
 
         if self._kept(write):
             self._saved_epoch = self._epoch
@@ -314,7 +316,8 @@ class RunningTrial:
         try:
             if self._best is not None:
                 best = self._checkpoints / BEST_WEIGHTS
-                self._saved[BEST_WEIGHTS] = write_packed(self._best, best, self._ours)
+                durable = self.job.durable
+                self._saved[BEST_WEIGHTS] = write_packed(self._best, best, self._ours, durable=durable)
                 self._best = None
             if write is not None:
                 write()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from trainables.durable import sync_file, sync_folder
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.parent import ParentFile, why_not_longer, why_not_warm
@@ -61,10 +62,11 @@ def check_extension(experiment: Experiment, folder: Path, history: History, numb
     _require(experiment, folder, history, trial, LAST_STATE)
 
 
-def copy_parent(root: Place, number: int, *, state: bool) -> str:
+def copy_parent(root: Place, number: int, *, state: bool, durable: bool = False) -> str:
     """Copy a trial's state, or its best weights, into the folder of parents; returns the name of the copy.
 
-    root: of the checkpoints.  Raises StorageError if it cannot be read or written.
+    root: of the checkpoints.  durable: the copy is on the disk when this returns.  Raises StorageError if it
+    cannot be read or written.
     """
     source = trial_folder(root, number) / (LAST_STATE if state else BEST_WEIGHTS)
     try:
@@ -75,8 +77,13 @@ def copy_parent(root: Place, number: int, *, state: bool) -> str:
             if isinstance(copy, Path):
                 copy.parent.mkdir(exist_ok=True)
                 unfinished = copy.with_name(f".{name}")
-                unfinished.write_bytes(content)
+                with unfinished.open("wb") as file:
+                    file.write(content)
+                    if durable:
+                        sync_file(file)
                 unfinished.replace(copy)
+                if durable:
+                    sync_folder(copy.parent)
             else:
                 copy.write_bytes(content)
     except OSError as error:

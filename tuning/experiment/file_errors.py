@@ -19,7 +19,7 @@ Location = int | str
 """A line of the file, or `--set`."""
 SET = "--set"
 MISSING = "is missing; add it"
-_FEW = 16
+_FEW = 20
 """The most known names that a message lists."""
 _SYNONYMS = {
     "lr": "learning_rate",

@@ -28,6 +28,7 @@ from tuning.experiment.scaled_rates import scales_in
 from tuning.experiment.sections.ablation import AblationSpec
 from tuning.experiment.sections.checkpoints import CheckpointSpec
 from tuning.experiment.sections.confirm import ConfirmSpec
+from tuning.experiment.sections.durability import Durability
 from tuning.experiment.sections.objectives import BoundSpec, FurtherObjective
 from tuning.experiment.sections.resources import ResourceSpec
 from tuning.experiment.sections.scheduler import SchedulerSpec
@@ -65,10 +66,17 @@ class Experiment(Spec):
     """The comparison that a designed experiment makes."""
     retries: Annotated[int, Field(ge=0)] = 0
     """The number of times that a trial is restarted from its checkpoint after its worker died."""
+    durability: Durability = Durability.OS
+    """When a line of the ledger, or a checkpoint, counts as written."""
     definitions: Definitions = Definitions()
     """Those that the experiment began with; the record holds them, not the file."""
     source_text: str = ""
     """The text of the file."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is written must survive a power failure."""
+        return self.durability is Durability.DISK
 
     @property
     def workload(self) -> Workload:

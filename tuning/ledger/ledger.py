@@ -20,6 +20,7 @@ from shlex import quote
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from trainables.durable import sync_folder
 from trainables.errors import LedgerError, StorageError, SupersededError
 from tuning.ledger.attempts import FOLDER as ATTEMPTS
 from tuning.ledger.attempts import Attempt, newest_claim
@@ -54,6 +55,8 @@ class Ledger:
     def __init__(self, folder: Path, lock: FileLock, attempt: Attempt, flags: int = 0) -> None:
         """See `create` and `open`. flags: for opening the file, besides appending to it."""
         self.folder = folder
+        self.durable = False
+        """Whether each line is on the disk before it takes effect, and not with the operating system only."""
         self._path = folder / LEDGER
         self._lock = lock
         self._attempt = attempt
@@ -63,7 +66,7 @@ class Ledger:
         self._superseded = False
 
     @classmethod
-    def create(cls, folder: Path, header: ExperimentRecord) -> Self:
+    def create(cls, folder: Path, header: ExperimentRecord, *, durable: bool = False) -> Self:
         """Create the record of a new experiment in `folder`, which must be new, or empty except `LEFTOVERS`.
 
         Raises StorageError if the folder contains anything else, or cannot be written.
@@ -80,8 +83,11 @@ class Ledger:
             os.close(os.open(folder / LEDGER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
             try:
                 ledger = cls(folder, lock, Attempt.claim(folder))
+                ledger.durable = durable
                 try:
                     ledger.append(header)
+                    if durable:
+                        sync_folder(folder)
                 except BaseException:
                     ledger.close()
                     raise
@@ -162,6 +168,8 @@ class Ledger:
         try:
             if os.write(self._descriptor, line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self.durable:
+                os.fsync(self._descriptor)
         except OSError as error:
             with suppress(OSError):  # on a disk that became read-only; `open` removes the torn line
                 os.ftruncate(self._descriptor, self._size)

@@ -66,7 +66,7 @@ def launch_experiment(
         attempt=FIRST,
     )
     # From the first line of the record on, a signal is an event that it tells of, or leaves none.
-    with halted_by_signals() as signals, Ledger.create(folder, header) as ledger:
+    with halted_by_signals() as signals, Ledger.create(folder, header, durable=experiment.durable) as ledger:
         recorder = Recorder(ledger, History(header), on_event)
         composition = Composition(experiment, folder, recorder, trainable, scorer)
         with _name_left_free(folder, recorder, experiment):

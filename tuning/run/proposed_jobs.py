@@ -63,6 +63,7 @@ class Configure:
             save_every_s=experiment.checkpoints.every_s,
             save_every_epochs=experiment.checkpoints.every_epochs,
             save_at_epochs=rests_at(experiment),
+            durable=experiment.durable,
             trainable=TRAINABLE,
         ).for_ray()
 
@@ -90,6 +91,7 @@ class ConfigurePacks:
             save_every_s=experiment.checkpoints.every_s,
             save_every_epochs=experiment.checkpoints.every_epochs,
             save_at_epochs=rests_at(experiment),
+            durable=experiment.durable,
             trainable=PACKED,
         ).for_ray()
 

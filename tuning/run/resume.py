@@ -74,6 +74,7 @@ def resume_experiment(
             past = tuple(read_records(folder))
             history = read_history(folder, past)
             begun = experiment_of(history.header)
+            ledger.durable = begun.durable
             moved = check_moves(move_data or {}, begun)
             more = Extension.of(begun, history, trials=trials, epochs=epochs)
             idle = _idle(begun, history, folder, more, retry_failed)

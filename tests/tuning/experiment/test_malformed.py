@@ -77,8 +77,12 @@ CASES = [
         overrides=["trial.epochs=[1"],
     ),
     case(
-        "--set  foo  unknown key; available: name, task, model, data, objective, constraints, trial, space, search, scheduler, resources, scoring, checkpoints, views, confirm, retries",
+        "--set  foo  unknown key; available: name, task, model, data, objective, constraints, trial, space, search, scheduler, resources, scoring, checkpoints, views, confirm, retries, durability",
         overrides=["foo.bar=1"],
+    ),
+    case(
+        "--set  durability  must be one of os, disk, got 'ssd'",
+        overrides=["durability=ssd"],
     ),
     case(
         "--set  =3  must be key=value, such as trial.epochs=5",

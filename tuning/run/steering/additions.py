@@ -45,7 +45,7 @@ class Additions:
             if request.of is None:
                 raise StorageError("a trial begins warm only as the copy of another one")
             check_warm(self._experiment, self._folder, history, request.of, params)
-            file = copy_parent(self._root, request.of, state=False)
+            file = copy_parent(self._root, request.of, state=False, durable=self._experiment.durable)
             epoch = kept_epoch(self._experiment, history.trials[request.of])
             parent = Parent(trial=request.of, state=False, file=file, epoch=epoch)
         self._record(request, params, request.of, parent)
@@ -57,7 +57,7 @@ class Additions:
         """
         number, history = request.trial, self._recorder.history
         check_extension(self._experiment, self._folder, history, number, request.epochs)
-        file = copy_parent(self._root, number, state=True)
+        file = copy_parent(self._root, number, state=True, durable=self._experiment.durable)
         parent = Parent(trial=number, state=True, file=file, epochs=request.epochs)
         self._record(request, history.trials[number].params, number, parent)
 

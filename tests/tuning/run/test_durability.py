@@ -1,0 +1,70 @@
+"""`durability: disk` through a sweep: each line of its record, and the jobs of its trials."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from recorded import LORA, Told, write
+from scripted import Scripted, Sweeps, experiment
+
+from trainables.errors import StorageError
+from trainables.specs.job import TrialJob
+from trainables.specs.pack import PackJob
+from tuning.ledger.ledger import LEDGER, Ledger, read_history
+from tuning.ledger.records import ResumedRecord
+from tuning.run.resume import resume_experiment
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often each file of this process was synchronised, by its name."""
+    found: Counter[str] = Counter()
+    sync = os.fsync
+
+    def count(descriptor: int) -> None:
+        sync(descriptor)
+        found[Path(os.readlink(f"/proc/self/fd/{descriptor}")).name] += 1
+
+    monkeypatch.setattr(os, "fsync", count)
+    return found
+
+
+@pytest.mark.usefixtures("ray_once")
+@pytest.mark.parametrize("durability", ["os", "disk"])
+def test_each_line_of_the_record_is_on_the_disk_also_of_a_resumed_sweep(
+    sweep: Sweeps, synced: Counter[str], durability: str
+) -> None:
+    folder = sweep(search={"trials": 1}, trial={"epochs": 2}, durability=durability).folder
+    resume_experiment(folder, trials=2, trainable=Scripted, prepare=lambda _: sweep.prepared)
+    lines = len((folder / LEDGER).read_bytes().splitlines())
+    assert len(read_history(folder).trials) == 2
+    assert synced[LEDGER] == (lines if durability == "disk" else 0)
+    assert synced[folder.name] == (durability == "disk")  # the name of the record
+
+
+def test_a_line_that_the_disk_did_not_take_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path / "digits", (Told(LORA, (0.4,)),))
+    before = (folder / LEDGER).read_bytes()
+
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Ledger.open(folder) as ledger:
+        ledger.durable = True
+        monkeypatch.setattr(os, "fsync", broken)
+        with pytest.raises(StorageError, match="Input/output error"):
+            ledger.append(ResumedRecord())
+    assert (folder / LEDGER).read_bytes() == before
+
+
+def test_the_jobs_say_so() -> None:
+    assert not experiment().durable
+    assert experiment(durability="disk").durable
+    for job in (TrialJob, PackJob):
+        assert job.model_fields["durable"].default is False
