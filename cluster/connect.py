@@ -19,7 +19,7 @@ from typing import Any
 from cluster.capacity import Node
 from cluster.forked.start import fork_server
 from cluster.liveness import Watch, listens
-from cluster.local_access import NoLoopbackError, listening_here_only, require_loopback, token
+from cluster.local_access import NoLoopbackError, listening_here_only, own_token, require_loopback
 from cluster.packages import stage_packages
 from cluster.preloading import Preload
 from cluster.ray_folder import new_ray_folder
@@ -153,7 +153,7 @@ def connect(
                     require_loopback()
                 except NoLoopbackError as error:
                     raise RayStartError(str(error)) from error
-                until_shut_down.enter_context(_environment(token()))
+                until_shut_down.enter_context(own_token())
                 # First of all, because its imports take longer than Ray's start.
                 started_with = until_shut_down.enter_context(_for_workers(threads, scratch, preload))
             settings = {NICENESS: os.environ.get(NICENESS, "0")} | RAY_SETTINGS

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -32,18 +32,31 @@ def require_loopback() -> None:
         ) from error
 
 
-def token() -> dict[str, str]:
-    """The variable with which all processes of our Ray know each other; empty if the user has set a token.
+@contextmanager
+def own_token() -> Iterator[None]:
+    """Inside the block, Ray processes that start share a new token, unless the user has set one.
 
-    Ray itself writes one into the home folder, which everybody may read, and which may be read-only.
+    Ray itself writes one into the home folder, which everybody may read, and which may be read-only. What
+    this process does with Ray before and after the block has the user's.
     """
-    return {} if any(os.environ.get(name) for name in _GIVEN) else {_GIVEN[0]: _new_token()}
+    if any(os.environ.get(name) for name in _GIVEN):
+        yield
+        return
+    os.environ[_GIVEN[0]] = secrets.token_hex(32)
+    forget_token()
+    try:
+        yield
+    finally:
+        os.environ.pop(_GIVEN[0], None)
+        forget_token()
 
 
-@cache
-def _new_token() -> str:
-    """One for each process: Ray's compiled part reads it only once."""
-    return secrets.token_hex(32)
+def forget_token() -> None:
+    """Let Ray's compiled part read the token anew, which it keeps from its first use (private; Ray 2.60)."""
+    compiled: Any = sys.modules.get("ray._raylet")
+    loader = getattr(compiled, "AuthenticationTokenLoader", None)
+    if loader is not None:
+        loader.instance().reset_cache()
 
 
 @contextmanager

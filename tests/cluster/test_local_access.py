@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cluster.connect import RayStartError, connect
-from cluster.local_access import LOOPBACK, require_loopback, token
+from cluster.local_access import LOOPBACK, own_token, require_loopback
 
 
 def listening(process: int) -> set[str]:
@@ -39,13 +39,36 @@ def test_nobody_else_reaches_it_and_nothing_is_written_into_the_home_folder(
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-def test_a_token_is_long_and_that_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_a_process_does_with_ray_before_and_after_has_its_own_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
     for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
         monkeypatch.delenv(name, raising=False)
-    assert len(token()["RAY_AUTH_TOKEN"]) == 64
-    assert token() == token()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    own = {"num_cpus": 1, "include_dashboard": False, "log_to_driver": False}
+    for number in range(2):
+        ray.init(address="local", **own)
+        assert ray.get(ray.remote(lambda: 1).remote()) == 1
+        ray.shutdown()
+        with connect(None, threads=1, log=tmp_path / f"{number}.log"):
+            assert ray.get(ray.remote(lambda: 2).remote()) == 2
+
+
+def test_a_token_is_new_and_long_and_that_of_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    seen = []
+    for _ in range(2):
+        with own_token():
+            seen.append(os.environ["RAY_AUTH_TOKEN"])
+        assert "RAY_AUTH_TOKEN" not in os.environ
+    assert [len(each) for each in seen] == [64, 64]
+    assert seen[0] != seen[1]
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/somewhere")
-    assert token() == {}
+    with own_token():
+        assert "RAY_AUTH_TOKEN" not in os.environ
 
 
 def test_without_a_loopback_the_reason_is_said_at_once(

@@ -15,7 +15,8 @@ from tuning import stop_signals
 from tuning.ledger.ledger import LEDGER, read_history
 
 AT_EVENT = """
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGHUP, getattr(signal, os.environ["HANG_UP"]))
 number, event, text = int(sys.argv.pop(1)), sys.argv.pop(1), sys.argv.pop(1)
 sent = []
 
@@ -33,12 +34,15 @@ ROOT = Path(__file__).parents[2]
 KILLED = 128 + signal.SIGTERM
 
 
-def run(folder: Path, code: str, *arguments: str) -> tuple[int, str]:
-    """The exit code of a Python that runs this, and what it prints."""
+def run(folder: Path, code: str, *arguments: str, hang_up: str = "SIG_DFL") -> tuple[int, str]:
+    """The exit code of a Python that runs this, and what it prints.
+
+    hang_up: what becomes of SIGHUP there; these tests may run under `nohup`.
+    """
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "HANG_UP": hang_up},
         capture_output=True,
         text=True,
         check=False,
@@ -123,6 +127,7 @@ def test_as_the_driver_is_started_in_another_process(
 
 BEGIN = """
 import atexit, os, signal, sys, time
+signal.signal(signal.SIGHUP, getattr(signal, os.environ["HANG_UP"]))
 from tuning import stop_signals
 from tuning.stop_signals import command_ended_by_signals
 TERM = signal.SIGTERM
@@ -144,10 +149,10 @@ raise SystemExit(7 if os.waitstatus_to_exitcode(ended[1]) == -TERM else 8)
 """
 
 
-def command(folder: Path, body: str, name: str = "launch") -> int:
+def command(folder: Path, body: str, name: str = "launch", *, hang_up: str = "SIG_DFL") -> int:
     """The exit code of a command that does this."""
     indented = "".join(f"    {line}\n" for line in body.splitlines())
-    code, printed = run(folder, BEGIN.replace("COMMAND", repr(name)) + indented)
+    code, printed = run(folder, BEGIN.replace("COMMAND", repr(name)) + indented, hang_up=hang_up)
     assert "Traceback" not in printed
     return code
 
@@ -186,13 +191,9 @@ def test_a_command_that_runs_no_sweep_is_killed_as_any_program(tmp_path: Path) -
 
 
 def test_a_hang_up_that_was_ignored_at_the_start_is_none(tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        assert signal.SIGHUP not in stop_signals.stop_signals()
-        assert command(tmp_path, "os.kill(os.getpid(), signal.SIGHUP)\nraise SystemExit(3)") == 3
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    assert signal.SIGHUP in stop_signals.stop_signals()
+    body = "os.kill(os.getpid(), signal.SIGHUP)\nraise SystemExit(3)"
+    assert command(tmp_path, body, hang_up="SIG_IGN") == 3
+    assert command(tmp_path, body) == 75
 
 
 def test_outside_of_a_command_nothing_is_noted() -> None:

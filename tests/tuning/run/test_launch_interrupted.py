@@ -99,6 +99,8 @@ def test_a_sweep_that_still_prepares_is_stopped_and_leaves_the_name_free(tmp_pat
 def test_a_signal_before_ray_starts_ends_the_sweep_and_leaves_the_name_free(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # it may be ignored, as under `nohup`
+
     def interrupted(*_: Any) -> None:
         os.kill(os.getpid(), number)
 
@@ -107,7 +109,10 @@ def test_a_signal_before_ray_starts_ends_the_sweep_and_leaves_the_name_free(
 
     monkeypatch.setattr("tuning.run.driver.claim_store_folder", interrupted)
     monkeypatch.setattr("tuning.run.driver.connect", no_ray)
-    result = launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=lambda _: tmp_path)
+    try:
+        result = launch_experiment(experiment(), tmp_path, trainable=Scripted, prepare=lambda _: tmp_path)
+    finally:
+        signal.signal(signal.SIGHUP, before)
     assert result.outcome is Ending.INTERRUPTED
     assert result.signal == number
     assert result.preempted is (number is not signal.SIGINT)

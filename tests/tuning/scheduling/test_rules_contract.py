@@ -377,8 +377,8 @@ def test_reports_made_again_after_a_checkpoint_change_no_decision(name: str) -> 
         show(rule, report(99, 1.0, 0.4))
     assert [first.decide(99, e, 0.4) for e in (1.0, 3.0)] == [second.decide(99, e, 0.4) for e in (1.0, 3.0)]
     before, after = history(records).trials, history(again).trials
-    assert {n: replace(t, started=0.0) for n, t in before.items()} == {
-        n: replace(t, started=0.0) for n, t in after.items()
+    assert {n: replace(t, started=0.0, starts=0) for n, t in before.items()} == {
+        n: replace(t, started=0.0, starts=0) for n, t in after.items()
     }
 
 
