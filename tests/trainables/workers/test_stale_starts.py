@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import slow
 from packs import Driver
 
 from tests.trainables.conftest import actor_of, trial_job
@@ -120,7 +121,7 @@ print("reports" if result["report"] else "gave up", flush=True)
 """
 
 
-@pytest.mark.parametrize("save_every_s", [0.0, 1e9])
+@pytest.mark.parametrize("save_every_s", [0.0, slow(1e9)])
 def test_a_frozen_worker_whose_trial_finished_elsewhere_overwrites_nothing_when_it_thaws(
     tmp_path: Path, save_every_s: float
 ) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from marks import slow
 from recorded import LORA, Told, write
 from scripted import Scripted, Sweeps, experiment
 
@@ -34,7 +35,7 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 @pytest.mark.usefixtures("ray_once")
-@pytest.mark.parametrize("durability", ["os", "disk"])
+@pytest.mark.parametrize("durability", [slow("os"), "disk"])
 def test_each_line_of_the_record_is_on_the_disk_also_of_a_resumed_sweep(
     sweep: Sweeps, synced: Counter[str], durability: str
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from elsewhere import forget_lock
+from marks import slow
 from scripted import Scripted, essence, experiment
 
 from trainables.errors import LedgerError, SupersededError
@@ -76,7 +77,7 @@ def test_with_the_lock_removed_a_second_driver_is_refused_and_trains_nothing(
     assert essence(folder) == essence(whole)
 
 
-@pytest.mark.parametrize("reports", [1, 7])
+@pytest.mark.parametrize("reports", [slow(1), 7])
 def test_a_driver_that_was_taken_over_stops_and_the_other_ends_the_sweep(
     whole: Path, tmp_path: Path, prepared: Path, reports: int
 ) -> None:
