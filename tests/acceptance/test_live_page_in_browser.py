@@ -26,6 +26,7 @@ from tuning.cli.live.listening import listening_socket
 from tuning.cli.live.sweeps import LiveSweeps
 from tuning.experiment.space import config_hash
 from tuning.ledger.driver_state import LOCK
+from tuning.ledger.ledger import read_history
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.records import (
     BuiltRecord,
@@ -381,7 +382,8 @@ def test_a_sweep_is_paused_and_goes_on(folder: Path, open_page: Open) -> None:
         tab.get_by_role("dialog").get_by_role("button", name="Pause the sweep").click()
         expect(tab.get_by_role("dialog").get_by_role("status")).to_contain_text("asked nuclei to pause")
         tab.keyboard.press("Escape")
-        ended = EndedRecord(trial=24, outcome=Outcome.PAUSED, value=0.5, epoch=2.0)
+        last = read_history(folder).trials[24].reports[-1]
+        ended = EndedRecord(trial=24, outcome=Outcome.PAUSED, value=last.objective, epoch=last.epoch)
         append(folder, PausedRecord(trial=None, asked=1.0), ended)
         expect(tab.locator("[data-at=state]")).to_have_text("paused", timeout=WAIT_MS)
         expect(cell(tab, 24, 1)).to_have_text("paused")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,10 @@ def test_a_wheel_launches_quickstart_next_to_foreign_packages(python: Path, proj
     output = run([adaptertune, *given, "--detach"], project, PYTHONPATH=".")
     assert "runs in the background" in output
     run([adaptertune, "status", "detached", "--watch"], project, PYTHONPATH=".")
+    process = re.search(r"in the background as process (\d+)", output)
+    assert process is not None
+    while Path(f"/proc/{process[1]}").exists():  # the record is closed; it prints what was found
+        time.sleep(0.1)
     assert "best configuration: trial" in run([adaptertune, "logs", "detached"], project)
 
 

@@ -39,7 +39,7 @@ def test_nobody_else_reaches_it_and_nothing_is_written_into_the_home_folder(
     assert "RAY_AUTH_TOKEN" not in os.environ
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # it starts Ray four times
 def test_what_a_process_does_with_ray_before_and_after_has_its_own_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
