@@ -47,6 +47,7 @@ class Overrides(TypedDict, total=False):
     checkpoints: Mapping[str, Any]
     views: Mapping[str, Any]
     retries: int
+    durability: str
 
 
 def read_experiment(

@@ -129,7 +129,7 @@ def test_errors_of_a_file_name_its_lines_and_set() -> None:
         ({"trails": 3}, "there is no argument 'trails'; did you mean 'trials'?"),
         ({"adress": "auto"}, "did you mean 'address'?"),
         ({"epochs": 3}, "it is a setting of trials: write trial={'epochs': …}"),
-        ({"something": 3}, "known here: name, task"),
+        ({"something": 3}, ": name, task, model"),
     ],
 )
 def test_an_unknown_argument_is_reported_with_what_may_be_meant(overrides: Any, message: str) -> None:

@@ -145,7 +145,7 @@ def test_deciding_leaves_the_trial_as_it_was(
 
 def test_the_gain_is_said_once_it_is_known(actor: PackedTrainable, tmp_path: Path) -> None:
     driver = Driver(tmp_path, actor, lanes=None)
-    driver.start(0, 1, text=LORA.replace('"epochs": 3', '"epochs": 6'))
+    driver.start(0, 1, text=LORA.replace('"epochs": 3', '"epochs": 24'))
     said = driver.step()["packing"]
     while actor.slots:
         said += driver.step()["packing"]
