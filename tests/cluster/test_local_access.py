@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster.connect import RayStartError, connect
@@ -15,7 +16,6 @@ from cluster.local_access import LOOPBACK, own_token, require_loopback
 
 def listening(process: int) -> set[str]:
     """The addresses at which a process and its descendants accept connections."""
-    psutil: Any = pytest.importorskip("psutil")
     own = psutil.Process(process)
     return {
         found.laddr.ip.removeprefix("::ffff:")

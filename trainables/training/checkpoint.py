@@ -21,7 +21,7 @@ from torch import nn
 
 from trainables.adapters.family import ADAPTER_NAME, Kept
 from trainables.adapters.inject import Adapted
-from trainables.durable import sync_file, sync_folder
+from trainables.durable import rename_file, write_file
 from trainables.errors import CheckpointError, StaleStartError, StorageError
 from trainables.models.freezing import apply_freezing
 from trainables.specs.adapters import TRAINS_BACKBONE
@@ -281,17 +281,11 @@ def write_packed(payload: bytes, path: Place, ours: Ours = always, *, durable: b
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed while writing
             left.unlink(missing_ok=True)
-        with part.open("wb") as file:
-            file.write(head)
-            file.write(payload)
-            if durable:
-                sync_file(file)
+        write_file(part, head, payload, durable=durable)
         if not ours():
             part.unlink()
             raise StaleStartError(_STALE)
-        os.replace(part, path)
-        if durable:
-            sync_folder(path.parent)
+        rename_file(part, path, durable=durable)
     except OSError as error:
         with suppress(OSError):  # a read-only disk refuses this too
             part.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from trainables.durable import sync_file, sync_folder
+from trainables.durable import rename_file, write_file
 from trainables.errors import StorageError
 from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.parent import ParentFile, why_not_longer, why_not_warm
@@ -77,13 +77,8 @@ def copy_parent(root: Place, number: int, *, state: bool, durable: bool = False)
             if isinstance(copy, Path):
                 copy.parent.mkdir(exist_ok=True)
                 unfinished = copy.with_name(f".{name}")
-                with unfinished.open("wb") as file:
-                    file.write(content)
-                    if durable:
-                        sync_file(file)
-                unfinished.replace(copy)
-                if durable:
-                    sync_folder(copy.parent)
+                write_file(unfinished, content, durable=durable)
+                rename_file(unfinished, copy, durable=durable)
             else:
                 copy.write_bytes(content)
     except OSError as error:

@@ -82,8 +82,7 @@ class ErrorReportingGroup(TyperGroup):
 
 def _interrupted() -> typer.Exit:
     say("interrupted; everything that an experiment has recorded so far is kept")
-    number = stop_signals.noted()
-    return typer.Exit(INTERRUPTED if number is None else stop_signals.code_of(number))
+    return typer.Exit(INTERRUPTED)  # `command_ended_by_signals` makes it the signal's code
 
 
 def _is_given(path: object, arguments: Iterable[str]) -> bool:

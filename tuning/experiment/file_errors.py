@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 from pydantic import ValidationError
@@ -80,6 +81,22 @@ def closest_name(word: object, known: Iterable[object]) -> str | None:
     names = [str(name) for name in known]
     ours = _SYNONYMS.get(str(word))
     return ours if ours in names else nearest_name(word, names)
+
+
+def read_text(path: FilePath, shown: object = None) -> str:
+    """The text of a file of the user's. shown: how messages name it; None for the path.
+
+    Raises ExperimentFileError if it cannot be read, or is not UTF-8.
+    """
+    title = path if shown is None else shown
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ExperimentFileError(
+            f"{title} is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from error
+    except OSError as error:
+        raise ExperimentFileError(f"{title} cannot be read: {error.strerror}") from error
 
 
 def suggestion(word: object, known: Iterable[object]) -> str:

@@ -9,7 +9,7 @@ from search_spaces.catalog import find_shipped, shipped_experiments
 from trainables.errors import ExperimentFileError
 from trainables.specs.data import DataSpec
 from trainables.specs.workload import Task
-from tuning.experiment.file_errors import closest_name
+from tuning.experiment.file_errors import closest_name, read_text
 from tuning.experiment.reader import Reader, display_path
 from tuning.experiment.spec import Experiment
 from tuning.experiment.yaml_lines import read_yaml
@@ -22,13 +22,13 @@ def load_experiment(source: str | FilePath, overrides: Sequence[str] = ()) -> Ex
     YAML value, as in `--set`.  Raises ExperimentFileError with every error.
     """
     path = _find(source)
-    text = _text(path)
+    text = read_text(path)
     return Reader(path, text, read_yaml(text), overrides).experiment()
 
 
 def load_run_file(file: FilePath) -> Experiment:
     """The experiment of a run of `train`, from the file in its folder. Raises ExperimentFileError."""
-    text = _text(file)
+    text = read_text(file)
     return Reader(file, text, read_yaml(text), ()).experiment(ran=True)
 
 
@@ -43,7 +43,7 @@ def read_data(source: str | FilePath, task: Task) -> DataSpec:
     task: the task that the data must fit.
     """
     path = _find(source)
-    text = _text(path)
+    text = read_text(path)
     document = read_yaml(text)
     if isinstance(document.value, dict):
         if "data" not in document.value:
@@ -73,14 +73,3 @@ def unknown_file(said: str, name: str) -> ExperimentFileError:
     close = closest_name(name, names)
     guess = f"did you mean '{close}'?" if close else f"shipped experiments: {', '.join(names)}"
     return ExperimentFileError(f"{said}; {guess}")
-
-
-def _text(path: FilePath) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ExperimentFileError(
-            f"{path} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise ExperimentFileError(f"{path} cannot be read: {error.strerror}") from error

@@ -25,12 +25,6 @@ class Signals:
         self.number = stop_signals.noted()
         """The first signal that arrived."""
 
-    def listen(self) -> None:
-        """Install the handlers."""
-        if threading.current_thread() is threading.main_thread():
-            for number in stop_signals.stop_signals():
-                signal.signal(number, self._note)
-
     def noted(self) -> bool:
         """Whether a signal has arrived."""
         return self.number is not None
@@ -40,7 +34,8 @@ class Signals:
         if self.noted():
             raise Halt(Ending.INTERRUPTED)
 
-    def _note(self, number: int, frame: object) -> None:
+    def note(self, number: int, frame: object) -> None:
+        """A signal has arrived: the handler."""
         stop_signals.note(number)
         self.number = number if self.number is None else self.number
 
@@ -49,11 +44,12 @@ class Signals:
 def halted_by_signals() -> Iterator[Signals]:
     """Install signal handlers for a sweep; the previous handlers are restored afterwards."""
     signals = Signals()
-    before = {number: signal.getsignal(number) for number in stop_signals.stop_signals()}
-    signals.listen()
+    if threading.current_thread() is not threading.main_thread():
+        yield signals  # Python delivers none
+        return
+    before = {number: signal.signal(number, signals.note) for number in stop_signals.stop_signals()}
     try:
         yield signals
     finally:
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from owned_checkpoints import as_of
 from recorded import LORA, Told, experiment, write
-from trained_runs import cached, train_here
 
 from trainables.errors import CheckpointError
 from tuning.checkpoints.owners import owner_of
@@ -18,13 +17,6 @@ from tuning.ledger.ledger import Ledger, read_history
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import EndedRecord, ReportRecord, StartedRecord
 from tuning.ledger.storage import trial_folder
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that `train` wrote."""
-    with cached(tmp_path_factory):
-        return train_here(tmp_path_factory.mktemp("runs") / "one", "segmentation")
 
 
 @pytest.fixture

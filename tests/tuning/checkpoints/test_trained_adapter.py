@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from recorded import FLOORS, LORA, TRIALS, Told, experiment, write
-from trained_runs import cached, train_here
 
 from trainables.errors import CheckpointError, StorageError
 from trainables.specs.adapters import Adapter
@@ -16,13 +15,6 @@ from tuning.ledger.ledger import Ledger
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import RemovedRecord, ScoredRecord
 from tuning.ledger.storage import Reference
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that `train` wrote."""
-    with cached(tmp_path_factory):
-        return train_here(tmp_path_factory.mktemp("runs") / "one", "segmentation")
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from importlib.resources import as_file, files
 from pathlib import Path
 
 from trainables.errors import StorageError
-from trainables.wording import nearest_name
+from trainables.wording import with_full_stop
+from tuning.experiment.file_errors import suggestion
 
 SUFFIX = ".yaml"
 HERE = Path("profiles")
@@ -57,10 +58,9 @@ def find_profile(given: str) -> Path:
             if profile.name == given.removesuffix(SUFFIX):
                 return profile.path
     names = [profile.name for profile in known_profiles() if not profile.hidden]
-    close = nearest_name(given, names)
-    guess = f"did you mean '{close}'?" if close else f"available: {', '.join(names)}."
     raise StorageError(
-        f"there is no profile {given}; {guess} `adaptertune cluster profiles` lists them; they are looked"
+        with_full_stop(f"there is no profile {given}{suggestion(given, names)}")
+        + " `adaptertune cluster profiles` lists them; they are looked"
         f" up in ./{HERE}, in {user_folder()}, and among those that ship"
     )
 

@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from cluster.manifests.spec import PROFILES, Profile, keys_of_profile
-from trainables.errors import ExperimentFileError
 from tuning.experiment.file_errors import (
     FileError,
     Path,
@@ -17,6 +16,7 @@ from tuning.experiment.file_errors import (
     describe_value,
     dotted_key,
     file_error,
+    read_text,
     suggestion,
     translate_errors,
 )
@@ -27,14 +27,7 @@ from tuning.experiment.yaml_lines import Document, read_yaml
 def read_profile(file: FilePath) -> Profile:
     """The profile of a file. Raises ExperimentFileError with every error, each with its line and key."""
     title = display_path(file)
-    try:
-        document = read_yaml(file.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ExperimentFileError(
-            f"{title} is not UTF-8 text (byte {error.start}); save it as UTF-8"
-        ) from error
-    except OSError as error:
-        raise ExperimentFileError(f"{title} cannot be read: {error.strerror}") from error
+    document = read_yaml(read_text(file, title))
     if not document.errors and not isinstance(document.value, dict):
         rule = "must be a mapping with keys such as scheduler, nodes and cpus"
         got = f", got {describe_value(document.value)}"
