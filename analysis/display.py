@@ -16,7 +16,7 @@ from analysis.ranking.rank_by_sql import best_in
 from analysis.tables import Table
 from trainables.wording import counts_in_words, plural
 from tuning.formatting import format_drawn
-from tuning.ledger.driver_state import DriverState, driver_state
+from tuning.ledger.driver_state import driver_state
 from tuning.ledger.ledger import last_record
 from tuning.ledger.records import ClosedRecord
 from tuning.ledger.storage import python_name
@@ -36,7 +36,7 @@ def state_of(folder: Path) -> str:
     if isinstance(last, ClosedRecord):
         return str(last.reason)
     seen = driver_state(folder)
-    return str(seen) if seen in (DriverState.RUNNING, DriverState.UNKNOWN) else "died"
+    return str(seen) if seen.may_run else "died"
 
 
 def states(folders: Sequence[Path]) -> str:

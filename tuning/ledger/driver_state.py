@@ -43,6 +43,11 @@ class DriverState(StrEnum):
     UNKNOWN = "unknown"
     """It cannot be seen from here, by somebody who can only read the folder."""
 
+    @property
+    def may_run(self) -> bool:
+        """Whether it runs, or may do so."""
+        return self in (DriverState.RUNNING, DriverState.UNKNOWN)
+
 
 @dataclass(frozen=True)
 class Look:
@@ -80,7 +85,7 @@ def driver_states(folders: Sequence[Path], sleep: Sleep = time.sleep) -> dict[Pa
 
 def driver_alive(folder: Path, sleep: Sleep = time.sleep) -> bool:
     """Whether a driver runs the experiment, or may do so."""
-    return driver_state(folder, sleep) in (DriverState.RUNNING, DriverState.UNKNOWN)
+    return driver_state(folder, sleep).may_run
 
 
 class DriverWatch:

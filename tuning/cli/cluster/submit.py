@@ -12,6 +12,7 @@ import typer
 from trainables.errors import AdaptertuneError, StorageError, SubmitError
 from tuning.cli.completion import complete_experiment, complete_file
 from tuning.cli.options import FILE_HELP, Sets, Storage
+from tuning.messages import print_answer
 
 if TYPE_CHECKING:
     from cluster.manifests.spec import Profile, SweepJob
@@ -70,6 +71,7 @@ def run_submit(
     from tuning.cli.cluster.read_profile import read_profile
     from tuning.cli.cluster.submission import job_text, require_program, submit
     from tuning.cli.console import console, print_lines
+    from tuning.ledger.storage import shell_name
 
     if (file is None) == (resume is None):
         raise AdaptertuneError("give either FILE, or --resume NAME for an experiment that exists")
@@ -83,15 +85,16 @@ def run_submit(
         require_program(profile)
     job = _job(profile, experiment, resume, storage)
     if print_only:
-        typer.echo(job_text(profile, job), nl=False)
+        print_answer(job_text(profile, job), nl=False)
         return
     submitted = submit(profile, job)
     lines = [f"{job.name} is submitted as {submitted.job}", f"  job     {submitted.file}"]
     if isinstance(profile, SlurmProfile):
+        known = shell_name(Path(job.storage) / job.name)
         lines += [
             f"  output  {submitted.file.parent}/slurm-*.txt",
-            f"  watch   adaptertune status {_shell_name(Path(job.storage) / job.name)} --watch",
-            f"  stop    adaptertune stop {_shell_name(Path(job.storage) / job.name)}",
+            f"  watch   adaptertune status {known} --watch",
+            f"  stop    adaptertune stop {known}",
         ]
     print_lines(console(), *lines, f"  queue   {submitted.follow}", f"  cancel  {submitted.cancel}")
 
@@ -168,9 +171,3 @@ def _text(experiment: Experiment) -> str:
     if not same:
         raise RuntimeError(f"the experiment {experiment.name} cannot be written as one file")
     return text
-
-
-def _shell_name(folder: Path) -> str:
-    from tuning.ledger.storage import shell_name
-
-    return shell_name(folder)

@@ -123,7 +123,7 @@ class LiveSweep:
         if now - self._looked >= ALIVE_S:
             self._looked, self._driver = now, self._watch.state()
         self._board.unknown = self._driver is DriverState.UNKNOWN
-        self._board.alive = self._driver in (DriverState.RUNNING, DriverState.UNKNOWN)
+        self._board.alive = self._driver.may_run
         self._record.rest(not self._board.alive)
 
     # --- the parts ------------------------------------------------------------------------------
