@@ -100,6 +100,7 @@ def resume(
     trials: int | None = None,
     epochs: int | None = None,
     retry_failed: bool = False,
+    take_over: bool = False,
     move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     storage: str | Path | None = None,
     address: str | None = None,
@@ -109,15 +110,16 @@ def resume(
 
     name: an experiment's name, or its folder.  trials: trials in all from now on, also of a finished
     sweep.  epochs: the budget of epochs in all from now on, of a sweep with `search.epochs`.
-    retry_failed: start failed trials again.  move_data: where data are now, by the folder or file
-    where they were, as `{"/scratch/1": "/scratch/2"}`; their content must be the same, and later calls and
-    commands read them there.  The other arguments are those of `launch`.
+    retry_failed: start failed trials again.  take_over: if another process runs the sweep, it stops, and this
+    one goes on.  move_data: where data are now, by the folder or file where they were, as
+    `{"/scratch/1": "/scratch/2"}`; their content must be the same, and later calls and commands read them
+    there.  The other arguments are those of `launch`.
 
     If the sweep is finished and neither `trials` nor `epochs` is given, scores that had failed are computed
     again, or views are brought up to date. Raises what `launch` raises, except errors of a file; LedgerError
-    if another process runs the sweep; StorageError if there is no such experiment, or nothing to do of what
-    is asked; DataError if the data are gone or have another content. What is refused leaves the experiment
-    as it was.
+    if another process runs the sweep, unless `take_over` is set; StorageError if there is no such experiment,
+    or nothing to do of what is asked; DataError if the data are gone or have another content. What is refused
+    leaves the experiment as it was.
     """
     for key, number in (("trials", trials), ("epochs", epochs)):
         if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
@@ -139,6 +141,7 @@ def resume(
             trials=trials,
             epochs=epochs,
             retry_failed=retry_failed,
+            take_over=take_over,
             move_data=move_data,
             address=address,
             on_past=on_past,

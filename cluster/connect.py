@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import errno
 import importlib
 import logging
 import os
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster.capacity import Node
+from cluster.auth_token import why_not_sendable
+from cluster.capacity import Node, node_of
 from cluster.forked.start import fork_server
 from cluster.liveness import Watch, listens
 from cluster.local_access import NoLoopbackError, listening_here_only, own_token, require_loopback
@@ -24,11 +26,13 @@ from cluster.packages import stage_packages
 from cluster.preloading import Preload
 from cluster.ray_folder import new_ray_folder
 from cluster.ray_processes import only_needed_processes, own_signal_handlers
+from cluster.refusals import NAMED_ADDRESSES, no_cluster, not_sendable, not_started, refused
 from cluster.trial_environment import trials_without_own_environment
 from cluster.usable_cpus import count_usable_cpus
 
 ANSWERS_WITHIN_S = 5.0
-NAMED_ADDRESSES = ("auto", "local")
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""What is wrong with this machine's disk, and not with the cluster."""
 
 RAY_SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -92,11 +96,7 @@ class Cluster:
         """The machines that are alive now; a cluster may grow while a sweep runs."""
         import ray
 
-        return [
-            Node(cpus=n["Resources"].get("CPU", 0.0), gpus=n["Resources"].get("GPU", 0.0))
-            for n in ray.nodes()
-            if n["Alive"]
-        ]
+        return [node_of(node) for node in ray.nodes() if node["Alive"]]
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -154,6 +154,10 @@ def connect(
                 except NoLoopbackError as error:
                     raise RayStartError(str(error)) from error
                 until_shut_down.enter_context(own_token())
+                if why := why_not_sendable():
+                    raise RayStartError(
+                        f"Ray cannot start: {why}, or unset the variable: Ray then gets a new one"
+                    )
                 # First of all, because its imports take longer than Ray's start.
                 started_with = until_shut_down.enter_context(_for_workers(threads, scratch, preload))
             settings = {NICENESS: os.environ.get(NICENESS, "0")} | RAY_SETTINGS
@@ -232,7 +236,7 @@ def _started_here(scratch: Path, packages: Path, environment: Mapping[str, str])
                 )
         except Exception as error:
             keep = True
-            raise RayStartError(_not_started(error, place)) from error
+            raise RayStartError(not_started(error, place)) from error
         with trials_without_own_environment():
             yield cluster
     finally:
@@ -249,16 +253,17 @@ def _join(address: str, threads: int, scratch: Path, give_up: Callable[[], None]
     import ray
 
     _must_answer(address)
+    if why := why_not_sendable(address):
+        raise ConnectionError(not_sendable(address, why))
     folder = stage_packages(scratch / "packages", link=False)
     runtime = {"working_dir": str(folder), "env_vars": worker_environment(threads)}
     try:
         with own_signal_handlers():
             ray.init(address=address, runtime_env=runtime, **_QUIET)
-    except (ConnectionError, ValueError) as error:
-        say = _no_cluster if address in NAMED_ADDRESSES else _turned_away
-        raise ConnectionError(say(address, error)) from error
-    except RuntimeError as error:
-        raise ConnectionError(_not_let_in(address, error)) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise
+        raise ConnectionError(refused(address, error)) from error
     needed = _what_it_needs()
     watch = Watch(lambda: listens(needed), give_up)
     watch.begin()
@@ -292,43 +297,7 @@ def _must_answer(address: str) -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWERS_WITHIN_S).close()
     except OSError as error:
-        raise ConnectionError(_no_cluster(address, error)) from error
-
-
-def _no_cluster(address: str, error: Exception) -> str:
-    return (
-        f"no Ray cluster answers at {address} ({error}); start one there with `ray start --head`,"
-        " or give no address, and unset RAY_ADDRESS, to run on this machine"
-    )
-
-
-def _turned_away(address: str, error: Exception) -> str:
-    """The message if something listens there. Ray reports a wrong token only on the terminal."""
-    return (
-        f"{address} does not answer like a Ray cluster ({error}); if it is one, its token may be different:"
-        " copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN"
-    )
-
-
-def _not_let_in(address: str, error: Exception) -> str:
-    said = " ".join(str(error).split())
-    if "ersion mismatch" in said:
-        way = "install the cluster's versions of Ray and Python here, or ours on all of its nodes"
-    else:
-        way = "see Ray's messages in ray.log, and its logs below /tmp/ray"
-    return f"the Ray cluster at {address} refuses this driver ({said}); {way}"
-
-
-def _not_started(error: Exception, ray_folder: Path) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    if "timed out" in said.lower():
-        why = (
-            "Ray did not start within its time limit on this machine, which is usually too busy, or short of"
-            " memory; try again when it does less"
-        )
-    else:
-        why = "Ray did not start on this machine"
-    return f"{why}. Ray's message: {said.rstrip('.')}. Its logs are in {ray_folder}"
+        raise ConnectionError(no_cluster(address, error)) from error
 
 
 @contextmanager

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+from cluster.auth_token import FILE, VALUE
+
 LOOPBACK = "127.0.0.1"
-_GIVEN = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_GIVEN = (VALUE, FILE)
 
 
 class NoLoopbackError(OSError):
@@ -42,12 +44,12 @@ def own_token() -> Iterator[None]:
     if any(os.environ.get(name) for name in _GIVEN):
         yield
         return
-    os.environ[_GIVEN[0]] = secrets.token_hex(32)
+    os.environ[VALUE] = secrets.token_hex(32)
     forget_token()
     try:
         yield
     finally:
-        os.environ.pop(_GIVEN[0], None)
+        os.environ.pop(VALUE, None)
         forget_token()
 
 

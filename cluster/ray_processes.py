@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -36,21 +38,24 @@ def only_needed_processes() -> Iterator[None]:
 
 @contextmanager
 def own_signal_handlers() -> Iterator[None]:
-    """Inside the block, `ray.init` installs no handler for SIGTERM.
+    """After the block, the handler for SIGTERM is the one from before, whatever `ray.init` has installed.
 
-    Its own exits with code 15 or 1, in the middle of whatever runs: a batch system takes that for a failure
-    of the job, and does not queue it again. The function is private (checked with Ray 2.60).
+    Ray's own in Python exits with code 15 or 1, in the middle of whatever runs: a batch system takes that for
+    a failure of the job, and does not queue it again. The function is private (checked with Ray 2.60). The
+    one of its compiled part calls ours, but three seconds later an alarm aborts the process.
     """
     utils: Any = import_module("ray._private.utils")
     before = getattr(utils, "set_sigterm_handler", None)
-    if before is None:
-        yield
-        return
-    utils.set_sigterm_handler = _start_nothing
+    if before is not None:
+        utils.set_sigterm_handler = _start_nothing
     try:
         yield
     finally:
-        utils.set_sigterm_handler = before
+        if before is not None:
+            utils.set_sigterm_handler = before
+        ours = signal.getsignal(signal.SIGTERM)
+        if ours is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, ours)  # Python does not know that it was replaced
 
 
 def _start_nothing(*args: Any, **options: Any) -> None:

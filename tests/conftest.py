@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's is 15: workers would wait for all other tests
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

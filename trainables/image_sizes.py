@@ -140,6 +140,6 @@ def _plain_size(model: ModelSpec, task: Task) -> Resize | None:
 def _settings(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

@@ -1,14 +1,16 @@
 """Files in an object store, through pyarrow's file systems: a value with the interface of a path.
 
 Readers never get a partial file: on a file system it is written under a temporary name and renamed, and an
-object store shows an object only when it is complete. pyarrow is imported on first use.
+object store shows an object only when it is complete. pyarrow cannot abandon an object that it has begun to
+write: it completes it when the stream is dropped. So one that may have to be taken back is written under a
+temporary name too, and copied. pyarrow is imported on first use.
 """
 
 from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,6 +22,10 @@ from trainables.errors import StorageError
 
 CONNECT_WITHIN_S = 5.0
 GIVE_UP_AFTER_S = 30.0
+PART = ".part"
+"""The end of the name of a file that is not written to its end."""
+COPIED_MOST = 5 * 1024**3
+"""The largest object, in bytes, that S3 copies in one request."""
 _OPTIONS = {
     "file": (),
     "s3": ("endpoint_override", "region", "scheme"),
@@ -131,25 +137,44 @@ class StorePath:
         except OSError as error:
             self._refused(error)
 
-    def write_bytes(self, *parts: bytes) -> None:
-        """Replace the content of the file with `parts`, one after the other: all or nothing."""
+    def write_bytes(self, *parts: bytes, ready: Callable[[], None] | None = None) -> None:
+        """Replace the content of the file with `parts`, one after the other: all or nothing.
+
+        ready: called once everything is in the store under another name; what it raises leaves the file as it
+        was. Of more than `COPIED_MOST` bytes it is called before they are sent.
+        """
         system, path = self._there()
+        local = system.type_name == "local"
         try:
-            if system.type_name != "local":
+            if ready is not None and not local and sum(map(len, parts)) > COPIED_MOST:
+                ready()
+                ready = None
+            if ready is None and not local:
                 _stream(system, path, parts)
                 return
             folder, _, name = path.rpartition("/")
-            part = f"{folder}/.{name}.{uuid.uuid4().hex}.part"
-            system.create_dir(folder)
+            part = f"{folder}/.{name}.{uuid.uuid4().hex}{PART}"
+            if local:
+                system.create_dir(folder)
             try:
                 _stream(system, part, parts)
-                system.move(part, path)
-            except BaseException:
+                if ready is not None:
+                    ready()
+                if local:
+                    system.move(part, path)
+                else:  # Azure moves files in accounts of one kind only
+                    system.copy_file(part, path)
+            finally:
                 with suppress(OSError):
                     system.delete_file(part)
-                raise
         except OSError as error:
             self._refused(error)
+
+    def remove_parts(self) -> None:
+        """Remove what writers that died left in this folder. One that is writing now fails."""
+        for name in self.files():
+            if is_part(name):
+                (self / name).unlink(missing_ok=True)
 
     def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file. Raises FileNotFoundError if it does not exist, unless `missing_ok`."""
@@ -212,6 +237,11 @@ def sizes(places: Sequence[Place]) -> list[int]:
         for at, info in zip(same, infos, strict=True):
             found[stored[at]] = int(info.size or 0) if info.is_file else 0
     return found
+
+
+def is_part(name: str) -> bool:
+    """Whether a name in a folder is of a file that is not written to its end."""
+    return name.startswith(".") and name.endswith(PART)
 
 
 def _stream(system: Any, path: str, parts: Sequence[bytes]) -> None:

@@ -21,8 +21,8 @@ from types import FrameType
 
 from tuning.exit_codes import INTERRUPTED, PREEMPTED, USER_ERROR
 
-SWEEPS = frozenset({"launch", "resume", "train", "ablate", "confirm"})
-"""The commands that a batch system may preempt."""
+SWEEPS = frozenset({"launch", "resume", "train", "ablate", "confirm", "cluster"})
+"""The commands that a batch system may preempt, and that have something to clean up then."""
 END_WITHIN_S = 25.0
 """How long a command takes to end after SIGTERM, at most. Slurm kills after 30 s (`KillWait`)."""
 CTRL_C_WITHIN_S = 60.0

@@ -11,4 +11,5 @@ import ray
 def start_ray() -> None:
     root = Path(__file__).resolve().parents[2]
     path = os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")])
-    ray.init(include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": path}})
+    environment = {"env_vars": {"PYTHONPATH": path}}
+    ray.init(address="local", include_dashboard=False, log_to_driver=False, runtime_env=environment)

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from cluster.capacity import Needs, count_slots, node_of
 from cluster.job_protocols import NodeJob
 from cluster.node_setup import with_local_data
 
 POLL_INTERVAL_S = 0.5
 
 
-def data_errors(job: NodeJob, *, cpus: float, gpus: float, look: Callable[[], None]) -> list[str]:
+def data_errors(job: NodeJob, *, needs: Needs, look: Callable[[], None]) -> list[str]:
     """Why nodes cannot use the data of `job`, one line for each node that has room for a trial.
 
-    cpus, gpus: what a trial takes.  look: called twice a second while nodes work; what it raises ends
+    needs: what a worker reserves.  look: called twice a second while nodes work; what it raises ends
     the wait. A node that is lost meanwhile is no error: others may do the work.
     """
     import ray
@@ -24,8 +25,7 @@ def data_errors(job: NodeJob, *, cpus: float, gpus: float, look: Callable[[], No
 
     waiting = []
     for node in ray.nodes():
-        room = node.get("Resources", {})
-        if not node["Alive"] or room.get("CPU", 0.0) < cpus or room.get("GPU", 0.0) < gpus:
+        if not node["Alive"] or count_slots([node_of(node)], needs) == 0:
             continue
         there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
         task = ray.remote(num_cpus=0, max_retries=0, scheduling_strategy=there)(_data_error)

@@ -31,13 +31,13 @@ class Seen:
     record: str | None = None
 
 
-def inspect_node(record: Path) -> dict[str, Any]:
-    """A node's `Seen` as a dictionary. record: the path of the experiment's record."""
+def inspect_node(record: Path | None = None) -> dict[str, Any]:
+    """A node's `Seen` as a dictionary. record: the path of the experiment's record, if there is one."""
     return {
         "node": node_name(),
         "python": platform.python_version(),
         "versions": installed_versions(),
-        "record": first_line(record),
+        "record": None if record is None else first_line(record),
     }
 
 
@@ -65,7 +65,7 @@ def node_errors(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
     """Why a sweep of the driver `here` must not start, one line per node."""
     found = []
     for node in there:
-        if node.python.split(".")[:2] != here.python.split(".")[:2]:
+        if not same_python(here, node):
             found.append(
                 f"node {node.node} runs Python {node.python}, the driver {here.python}: they cannot"
                 " exchange objects; install the same version there"
@@ -84,13 +84,26 @@ def node_errors(here: Seen, there: Sequence[Seen], folder: Path) -> list[str]:
     return found
 
 
+def same_python(here: Seen, there: Seen) -> bool:
+    """Whether two nodes can exchange objects, which depends on Python's minor version."""
+    return there.python.split(".")[:2] == here.python.split(".")[:2]
+
+
+def other_versions(here: Seen, there: Seen) -> dict[str, str]:
+    """The compared libraries that differ: `{"torch": "2.9.0 instead of 2.13.0"}`."""
+    return {
+        package: f"{found} instead of {own}"
+        for package in COMPARED
+        if (found := there.versions.get(package, "none")) != (own := here.versions.get(package, "none"))
+    }
+
+
 def node_notes(here: Seen, there: Sequence[Seen]) -> list[str]:
     """Differences that the user should know but that do not stop a sweep, one line each."""
     differing: dict[tuple[str, str], list[str]] = {}
     for node in there:
-        for package in COMPARED:
-            if (found := node.versions.get(package, "none")) != (own := here.versions.get(package, "none")):
-                differing.setdefault((package, f"{found} instead of {own}"), []).append(node.node)
+        for package, what in other_versions(here, node).items():
+            differing.setdefault((package, what), []).append(node.node)
     return [
         f"{package} {what} on {_listed(nodes)}; metrics may differ between nodes"
         for (package, what), nodes in differing.items()

@@ -3,7 +3,7 @@ say() { echo "adaptertune job: $*" >&2; }
 head_ip=$(head -n 1 <<<"$SKYPILOT_NODE_IPS")
 address=$head_ip:$port
 : "${RAY_AUTH_TOKEN:?is missing; launch the task with --secret RAY_AUTH_TOKEN}"
-export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0
+export RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_worker_niceness="${RAY_worker_niceness:-0}"
 unset RAY_ADDRESS
 answers() { (exec 3<>"/dev/tcp/$head_ip/$port") 2>/dev/null; }
 ray_folder=$(mktemp -d /tmp/at-XXXXXXXX) || exit 1

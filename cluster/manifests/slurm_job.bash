@@ -40,19 +40,28 @@ ray_node() { # FOLDER and the options of the head, or of another node
     --num-gpus "$gpus" "${object_store[@]}" --disable-usage-stats --block
 }
 
+missed_its_start() { # FILE: Ray gives a node 30 seconds; on a busy node, or from a slow disk, that is too short
+  grep -q "timed out during startup" "$1"
+}
+
 # shellcheck disable=SC2317,SC2329 # it is called by the steps of srun
 ray_worker() { # runs on each of the other nodes, until USR1, some seconds after TERM, or until its Ray ends
-  local folder process code guard=""
+  local folder process code ending="" guard="" deadline=$((SECONDS + wait_s))
   folder=$(mktemp -d "$ray_root/at-XXXXXXXX") || exit 1
-  (ray_node "$folder" --address "$address") &
-  process=$!
-  trap 'kill -KILL -- "-$process" "$process" 2>/dev/null' USR1
-  trap '(kill_later "$killed_after_s" "-$process") & guard=$!' TERM
   while
-    wait "$process"
-    code=$?
-    kill -0 "$process" 2>/dev/null
-  do :; done
+    (ray_node "$folder" --address "$address") >"$folder/ray.txt" 2>&1 &
+    process=$!
+    trap 'ending=1; kill -KILL -- "-$process" "$process" 2>/dev/null' USR1
+    trap 'ending=1; (kill_later "$killed_after_s" "-$process") & guard=$!' TERM
+    [ -z "$ending" ] || kill -KILL -- "-$process" "$process" 2>/dev/null
+    while
+      wait "$process"
+      code=$?
+      kill -0 "$process" 2>/dev/null
+    do :; done
+    cat "$folder/ray.txt"
+    [ -z "$ending" ] && [ "$SECONDS" -lt "$deadline" ] && missed_its_start "$folder/ray.txt"
+  do kill -KILL -- "-$process" 2>/dev/null; done
   [ -z "$guard" ] || kill -KILL "$guard"
   rm -rf "$folder"
   exit "$code"
@@ -104,19 +113,30 @@ set +e
 
 unset RAY_ADDRESS
 RAY_AUTH_TOKEN=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
+export RAY_agent_register_timeout_ms=120000 # Ray's 15 s are too few where it is loaded over a slow file system
+export RAY_worker_niceness=${RAY_worker_niceness:-0} # Ray's is 15: on a shared node its trials would get little
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token RAY_USAGE_STATS_ENABLED=0 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
 ray_root=${RAY_TMPDIR:-/tmp} # short, because the paths of sockets have a limit
 ray_folder=$(mktemp -d "$ray_root/at-XXXXXXXX") || exit 1
-client_port=$("$programs/python" -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+free_port='import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
 
-(ray_node "$ray_folder" --head --port 0 --ray-client-server-port "$client_port" --include-dashboard false) \
-  >"$ray_folder/head.txt" 2>&1 &
-head=$!
-disown "$head" # bash says nothing when it is killed
+start_head() {
+  (ray_node "$ray_folder" --head --port 0 --ray-client-server-port "$("$programs/python" -c "$free_port")" \
+    --include-dashboard false) >"$ray_folder/head.txt" 2>&1 &
+  head=$!
+  disown "$head" # bash says nothing when it is killed
+}
+
+start_head
 deadline=$((SECONDS + wait_s))
 until [ -s "$ray_folder/ray_current_cluster" ]; do
   [ -z "$stopping" ] || finish 75
-  kill -0 "$head" 2>/dev/null || fail "Ray did not start on ${SLURMD_NODENAME}:" "$ray_folder/head.txt"
+  if ! kill -0 "$head" 2>/dev/null; then
+    missed_its_start "$ray_folder/head.txt" || fail "Ray did not start on ${SLURMD_NODENAME}:" "$ray_folder/head.txt"
+    say "Ray did not start within its 30 s on ${SLURMD_NODENAME}; it is started again"
+    kill -KILL -- "-$head" 2>/dev/null
+    start_head
+  fi
   [ "$SECONDS" -lt "$deadline" ] || fail "Ray did not start within $wait_s s:" "$ray_folder/head.txt"
   sleep 0.2
 done
@@ -125,8 +145,8 @@ address=$(<"$ray_folder/ray_current_cluster")
 if [ "$nodes" -gt 1 ]; then
   srun --nodes=$((nodes - 1)) --ntasks=$((nodes - 1)) --ntasks-per-node=1 --cpus-per-task="$cpus" \
     --exclude="$SLURMD_NODENAME" --export=ALL --kill-on-bad-exit=0 \
-    bash -c "$(declare -f ray_node ray_worker kill_later)
-      $(declare -p programs cpus gpus object_store ray_root address shielded killed_after_s)
+    bash -c "$(declare -f ray_node ray_worker missed_its_start kill_later)
+      $(declare -p programs cpus gpus object_store ray_root address shielded killed_after_s wait_s)
       ray_worker" >"$ray_folder/workers.txt" 2>&1 &
   workers=$!
   disown "$workers"
@@ -148,9 +168,12 @@ if [ "$nodes" -gt 1 ]; then
 fi
 
 # --- the driver ---
-# A new experiment is launched once. When the job starts again, the record of its first attempt is there.
+# A new experiment is launched once. When the job starts again, the record of its first attempt is there. The driver
+# of that may still be alive on a node that Slurm no longer reaches: it then stops, and this one takes over.
 record=$storage/$name/ledger.jsonl
-if [ "$new" = 0 ] || { [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -e "$record" ]; }; then
+if [ "${SLURM_RESTART_COUNT:-0}" -gt 0 ] && [ -e "$record" ]; then
+  command=(resume "$name" --take-over)
+elif [ "$new" = 0 ]; then
   command=(resume "$name")
 else
   write_experiment >"$ray_folder/$name.yaml"

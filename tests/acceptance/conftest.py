@@ -1,12 +1,14 @@
-"""A browser for the tests of pages."""
+"""A browser for the tests of pages, and a place for sweeps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from browsers import chromium
+from chaos import Place
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +23,11 @@ def browser() -> Iterator[Any]:
         opened = started.chromium.launch(executable_path=place, args=["--no-sandbox"])
         yield opened
         opened.close()
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A storage folder and a cache of its own."""
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "cache").mkdir()
+    return Place(tmp_path / "storage", tmp_path / "cache")

@@ -7,27 +7,48 @@ not, so no trial may be lost or duplicated, and no step that is in a checkpoint 
 
 from __future__ import annotations
 
+import ctypes
+import os
 import random
+import re
+import signal
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from chaos import BATCH, NAME, Place, Process, events, freeze_in_mid_epoch, lines, saved_steps, wait_until
+from chaos import (
+    BATCH,
+    NAME,
+    Driver,
+    Place,
+    Process,
+    descendants,
+    events,
+    freeze,
+    freeze_in_mid_epoch,
+    lines,
+    saved_steps,
+    thaw,
+    wait_until,
+)
+from marks import exhaustive
 
 from trainables.training.checkpoint import read_weights
-from tuning.exit_codes import FAILED
-from tuning.ledger.ledger import read_history, read_records
-from tuning.ledger.outcomes import Outcome, StoppedBy
+from tuning.exit_codes import FAILED, PREEMPTED, USER_ERROR
+from tuning.ledger.ledger import DRIVER_LOG, read_history, read_records
+from tuning.ledger.outcomes import Ending, Outcome, StoppedBy
 from tuning.ledger.records import EndedRecord, ReportRecord, ResumedRecord, StartedRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 RESUME = ("resume", NAME)
 SEED = 4
+PR_SET_CHILD_SUBREAPER = 36
+"""Of prctl(2): the process becomes the parent of its descendants whose parents have ended."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +136,9 @@ def count_continued(folder: Path, cuts: Sequence[Cut]) -> int:
             assert [r.step for r in twice] in ([], [saved])
             for report in twice:
                 before = made.get((number, saved), report)
-                assert report.model_dump(exclude={"time"}) == before.model_dump(exclude={"time"})
+                unlike = {"time", "saved"}  # a checkpoint that was written again holds its new start's number
+                assert report.model_dump(exclude=unlike) == before.model_dump(exclude=unlike)
+                assert before.saved.keys() <= report.saved.keys()
             if first := next((r for r in later if r.step > saved), None):
                 assert first.samples <= (first.step - saved) * BATCH
                 count += 1
@@ -181,13 +204,15 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
     assert {t.params["freezing"] for t in trials.values()} == {"frozen", "unfrozen"}
 
 
-def test_a_driver_killed_five_times(whole: Place, place: Place) -> None:
+@pytest.mark.parametrize(("in_trials", "at_starts"), [(1, 1), exhaustive(3, 2)])
+def test_a_driver_killed_several_times(whole: Place, place: Place, in_trials: int, at_starts: int) -> None:
     """Each kill is at a number of events, and the sweep is resumed when the driver's workers have ended."""
     draw = random.Random(SEED)
-    moments = sorted(draw.sample(in_mid_trial(whole), 3) + draw.sample(starts(whole), 2))
+    moments = sorted(draw.sample(in_mid_trial(whole), in_trials) + draw.sample(starts(whole), at_starts))
     assert_survives_kills_of_the_driver(place, whole, place.launch(), moments)
 
 
+@pytest.mark.exhaustive
 def test_a_worker_killed_twice(whole: Place, place: Place) -> None:
     """In mid-trial, and while one is swapped in; the same driver retries them, from their checkpoints."""
     draw = random.Random(SEED)
@@ -207,6 +232,7 @@ def test_a_worker_killed_twice(whole: Place, place: Place) -> None:
     assert count_continued(place.folder, cuts) > 0
 
 
+@pytest.mark.exhaustive
 def test_a_killed_raylet(whole: Place, place: Place) -> None:
     """Ray would wait for ever for a raylet that does not return; the driver exits and says how to resume."""
     moment = random.Random(SEED).choice(in_mid_trial(whole))
@@ -228,6 +254,95 @@ def test_a_killed_raylet(whole: Place, place: Place) -> None:
     assert count_continued(place.folder, [cut]) > 0
 
 
+@pytest.mark.parametrize(
+    ("option", "number"),
+    [
+        pytest.param((), signal.SIGTERM, id="sigterm"),
+        exhaustive(("--supervise",), signal.SIGHUP, id="supervised, sighup"),
+        exhaustive((), signal.SIGHUP, id="sighup"),
+        exhaustive(("--supervise",), signal.SIGTERM, id="supervised, sigterm"),
+        exhaustive(("--detach",), signal.SIGTERM, id="detached, sigterm"),
+        exhaustive(("--detach", "--supervise"), signal.SIGTERM, id="detached and supervised, sigterm"),
+    ],
+)
+def test_a_sweep_preempted_while_it_trains(
+    whole: Place, place: Place, option: tuple[str, ...], number: signal.Signals
+) -> None:
+    """Ray's own handlers are in place by then."""
+    place = replace(place, inside=("env", "--default-signal=HUP"))  # these tests may run under `nohup`
+    with place.run(*place.launch(), *option) as driver:
+        if "--detach" in option:
+            code = preempted_in_background(driver, number)
+        else:
+            driver.wait_for_events(3)
+            driver.process.send_signal(number)
+            code = driver.finish()
+    assert code == PREEMPTED, driver.said()
+    history = read_history(place.folder)
+    assert history.closed is not None, driver.said()
+    assert history.closed.reason is Ending.INTERRUPTED
+    assert len(history.trials) < 12
+    written = place.folder / DRIVER_LOG if "--detach" in option else driver.output
+    assert "Traceback" not in written.read_text()
+    assert "`adaptertune resume" in written.read_text()
+    place.finish(*RESUME)
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+
+
+def preempted_in_background(driver: Driver, number: signal.Signals) -> int:
+    """Send the signal to the process that a launch with `--detach` has left; returns its exit code."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0  # it becomes a child of this process
+    try:
+        assert driver.finish() == 0, driver.said()
+        found = re.search(r"as process (\d+)", driver.said())
+        assert found is not None, driver.said()
+        process = int(found[1])
+        try:
+            wait_until(lambda: len(events(driver.folder)) >= 3)
+            os.kill(process, number)
+            return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        except BaseException:
+            for each in (*descendants(process), Process.read(process)):
+                if each is not None:
+                    each.kill()
+            raise
+    finally:
+        libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest.mark.exhaustive
+def test_a_frozen_driver_is_taken_over_and_stops_when_it_thaws(whole: Place, place: Place) -> None:
+    """It holds its lock all the time. The one that took over is healthy, and is taken over in its turn."""
+    draw, take_over = random.Random(SEED), (*RESUME, "--take-over")
+    early, late = sorted(draw.sample(in_mid_trial(whole)[:-4], 2))
+    with place.run(*place.launch()) as first:
+        first.wait_for_events(early)
+        frozen = freeze(first.process.pid)
+        try:
+            with place.run(*RESUME) as refused:
+                assert refused.finish() == USER_ERROR
+            with place.run(*take_over) as second:
+                second.wait_for(lambda: count(place.folder, ResumedRecord) == 1)
+                second.wait_for_events(late)
+                thaw(frozen)
+                assert first.finish() == USER_ERROR, first.said()
+                with place.run(*take_over) as third:
+                    assert second.finish() == USER_ERROR, second.said()
+                    assert third.finish() == 0, third.said()
+        finally:
+            thaw(frozen)
+    said = first.said()  # of all four
+    assert "another driver is running chaos" in said
+    assert [f"attempt {number}, may write no more" in said for number in (1, 2, 3)] == [True, True, False]
+    attempts = [r.attempt for r in read_records(place.folder) if isinstance(r, ResumedRecord)]
+    assert attempts == [2, 3]
+    assert_same(place, whole)
+    assert_reports_agree(place.folder)
+
+
+@pytest.mark.exhaustive
 def test_two_workers_lose_nothing_and_double_nothing(whole: Place, place: Place) -> None:
     """The driver dies, is resumed, and then one of its workers dies."""
     moment = random.Random(SEED).randrange(8, len(events(whole.folder)) // 2)

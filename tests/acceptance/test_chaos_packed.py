@@ -22,6 +22,7 @@ from chaos import (
     trials_in_mid_epoch,
     wait_until,
 )
+from marks import exhaustive
 
 from tests.acceptance.test_chaos import (
     RESUME,
@@ -88,8 +89,9 @@ def test_the_sweep_under_test_has_all_that_may_go_wrong(whole: Place) -> None:
     assert [t.joined for t in trials.values()] == sorted(t.joined or 0 for t in trials.values())
 
 
-def test_a_driver_killed_three_times(whole: Place, place: Place) -> None:
-    moments = sorted(random.Random(SEED).sample(in_mid_trial(whole), 3))
+@pytest.mark.parametrize("kills", [2, exhaustive(3)])
+def test_a_driver_killed_several_times(whole: Place, place: Place, kills: int) -> None:
+    moments = sorted(random.Random(SEED).sample(in_mid_trial(whole), kills))
     assert_survives_kills_of_the_driver(place, whole, place.launch_packed(), moments)
 
 
@@ -154,6 +156,7 @@ def test_trials_whose_pack_dies_twice_run_alone_and_lose_nothing(place: Place) -
     assert count_continued(place.folder, cuts) > 0
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_saves_each_trial_of_the_pack(whole: Place, place: Place) -> None:
     with place.run(*place.launch_packed("checkpoints.every_s=60")) as driver:
         driver.wait_for_events(random.Random(SEED).choice(in_mid_trial(whole)[:10]))
@@ -194,6 +197,7 @@ def reports(folder: Path) -> list[ReportRecord]:
     return [record for record in read_records(folder) if isinstance(record, ReportRecord)]
 
 
+@pytest.mark.exhaustive
 def test_a_budget_is_kept_with_several_trials_that_save_at_once(whole: Place, place: Place) -> None:
     sizes = [path.stat().st_size for path in whole.folder.glob("trials/*/*.ckpt")]
     budget = sum(sizes) // 2

@@ -20,7 +20,7 @@ from tuning.ledger.outcomes import Outcome
 from tuning.ledger.records import PausedRecord
 from tuning.ledger.requests import PauseRequest, leave_request
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(2400)]
 SWEEP = (
     "{random: {}, trials: 6, seed: 4}",
     "{pbt: {interval_epochs: 1, quantile: 0.34, explore: [learning_rate]}}",

@@ -34,18 +34,28 @@ SWEEPS = [
     pytest.param(
         "{nsga2: {population: 4}, trials: 6, seed: 4}",
         "{hyperband: {grace_epochs: 1, reduction_factor: 2}}",
+        1,
         id="nsga2, hyperband",
         marks=pytest.mark.slow,
     ),
     pytest.param(
+        "{nsga2: {population: 4}, trials: 6, seed: 4}",
+        "{hyperband: {grace_epochs: 1, reduction_factor: 2}}",
+        2,
+        id="nsga2, hyperband, more kills",
+        marks=pytest.mark.exhaustive,
+    ),
+    pytest.param(
         "{gp: {startup_trials: 3}, trials: 6, seed: 4}",
         "{asha: {grace_epochs: 1, reduction_factor: 2, rule: rank, rest: true, within: [freezing]}}",
+        2,
         id="gp, rank that rests",
         marks=pytest.mark.exhaustive,
     ),
     pytest.param(
         "{qmc: {}, trials: 6, seed: 4}",
         "{pasha: {grace_epochs: 1, reduction_factor: 2}}",
+        2,
         id="qmc, pasha",
         marks=pytest.mark.exhaustive,
     ),
@@ -85,8 +95,11 @@ def run_with_kills(place: Place, command: tuple[str, ...], moments: list[int], d
     place.finish(*command)
 
 
-@pytest.mark.parametrize(("search", "scheduler"), SWEEPS)
-def test_a_steered_sweep_whose_driver_is_killed(tmp_path: Path, search: str, scheduler: str) -> None:
+@pytest.mark.parametrize(("search", "scheduler", "kills"), SWEEPS)
+def test_a_steered_sweep_whose_driver_is_killed(
+    tmp_path: Path, search: str, scheduler: str, kills: int
+) -> None:
+    """With so many kills before the trials of the user, and after them."""
     cache = tmp_path / "cache"
     whole, place = (Place(tmp_path / name, cache) for name in ("whole", "killed"))
     for each in (cache, whole.storage, place.storage):
@@ -98,10 +111,11 @@ def test_a_steered_sweep_whose_driver_is_killed(tmp_path: Path, search: str, sch
     moments = in_mid_trial(whole)
     random.Random(SEED).shuffle(moments)
     dead: list[Process] = []
-    run_with_kills(place, launch(place, search, scheduler), sorted(m for m in moments if m < first)[:2], dead)
+    early = sorted(m for m in moments if m < first)
+    run_with_kills(place, launch(place, search, scheduler), early[:kills], dead)
     ask(place)
     late = sorted(m for m in in_mid_trial(whole) if m > first)
-    run_with_kills(place, RESUME, late[1::4][:2], dead)
+    run_with_kills(place, RESUME, late[1::4][:kills], dead)
     for process in dead:
         process.kill()
     history = read_history(place.folder)
@@ -112,7 +126,7 @@ def test_a_steered_sweep_whose_driver_is_killed(tmp_path: Path, search: str, sch
     assert_reports_agree(place.folder)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_paused_trial_and_a_paused_sweep_whose_drivers_are_killed(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     whole, place = (Place(tmp_path / name, cache) for name in ("whole", "killed"))

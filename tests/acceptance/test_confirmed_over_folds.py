@@ -12,7 +12,7 @@ from data_makers import mask_folder
 
 from tuning.ledger.ledger import read_history
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 
 
 def test_the_best_trials_are_repeated_over_folds(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 ALONE = ("torch", "transformers", "peft")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive  # it installs torch anew; `make test` loads them beside packages that are barred
 @pytest.mark.timeout(2400)
 def test_every_adapter_type_loads_with_torch_transformers_and_peft_alone(tmp_path: Path) -> None:
     torch.set_num_threads(1)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from chaos import FILE, IMAGES, Driver, Place, events, freeze_in_mid_epoch
+from chaos import FILE, IMAGES, Driver, Place, freeze_in_mid_epoch
 from marks import exhaustive
 from raylets import Raylets, raylets, require_hiding
 
@@ -34,11 +34,11 @@ import sys
 import time
 from pathlib import Path
 from cluster.connect import connect
-from cluster.capacity import Capacity
+from cluster.capacity import Capacity, Needs
 import ray
 with connect(sys.argv[1], threads=3, log=Path(sys.argv[2])) as cluster:
     print(ray.get(ray.remote(os.getenv).remote("OMP_NUM_THREADS")), flush=True)
-    capacity = Capacity(cluster.nodes, 1, 0, None)
+    capacity = Capacity(cluster.nodes, lambda nodes: Needs(1, 0), None)
     for _ in sys.stdin:
         print(capacity(), flush=True)
 """
@@ -53,13 +53,6 @@ def cluster() -> Iterator[Raylets]:
         yield started
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    (tmp_path / "storage").mkdir()
-    (tmp_path / "cache").mkdir()
-    return Place(tmp_path / "storage", tmp_path / "cache")
-
-
 @contextmanager
 def sweep(place: Place, cluster: Raylets, *, packing: str = "off", **changes: str) -> Iterator[Driver]:
     """Launch the sweep of `chaos` on a cluster, one CPU per trial, with parts of its file replaced."""
@@ -72,7 +65,7 @@ def sweep(place: Place, cluster: Raylets, *, packing: str = "off", **changes: st
         text = text.replace(key, new)
     file = place.storage / f"{place.name}.yaml"
     file.write_text(text)
-    inside = Place(place.storage, place.cache, place.name, cluster.environment)
+    inside = Place(place.storage, place.cache, place.name, {**cluster.environment, **place.environment})
     with inside.run("launch", str(file), "--name", place.name, "--address", cluster.address) as driver:
         yield driver
 
@@ -80,10 +73,6 @@ def sweep(place: Place, cluster: Raylets, *, packing: str = "off", **changes: st
 def wait(driver: Driver, reached: Callable[[], bool]) -> None:
     """Wait with a long timeout and a slow poll: reading all processes takes time."""
     driver.wait_for(reached, within_s=WITHIN_S, every_s=0.1)
-
-
-def wait_for_events(driver: Driver, number: int) -> None:
-    wait(driver, lambda: len(events(driver.folder)) >= number)
 
 
 def assert_complete(folder: Path, trials: int) -> None:
@@ -111,7 +100,7 @@ def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place, packing: 
     images = 4 * IMAGES
     longer = {"trials:_12": f"trials: {TRIALS}", f"train:_{IMAGES}": f"train: {images}"}
     with sweep(place, cluster, packing=packing, **longer) as driver:
-        wait_for_events(driver, 8)
+        driver.wait_for_events(8, WITHIN_S)
         wait(driver, lambda: freeze_in_mid_epoch(doomed.workers(), place.folder, trials=3, images=images))
         doomed.kill_all()
         cut = Cut.of(place.folder)
@@ -140,6 +129,7 @@ def test_a_node_that_does_not_see_the_experiment_is_named_before_anything_runs(
         blind.leave()
 
 
+@pytest.mark.exhaustive
 def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Raylets, place: Place) -> None:
     """Both run at once, each on its share of the nodes, with Optuna studies in one database."""
     import optuna
@@ -156,7 +146,7 @@ def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Ray
         sweep(places[1], cluster, **share, **{"seed:_4": "seed: 5"}) as right,
     ):
         for driver in (left, right):
-            wait_for_events(driver, 1)
+            driver.wait_for_events(1, WITHIN_S)
         assert left.process.poll() is None or right.process.poll() is None
         for driver in (left, right):
             assert driver.finish(WITHIN_S) == 0, driver.said()
@@ -175,6 +165,7 @@ def test_two_experiments_on_one_cluster_and_one_database_do_not_mix(cluster: Ray
         }
 
 
+@pytest.mark.exhaustive
 def test_the_number_of_trials_at_once_follows_the_nodes(cluster: Raylets, tmp_path: Path) -> None:
     with capacity_of(cluster, tmp_path) as ask:
         before = ask(lambda now: now >= 2)
@@ -225,7 +216,7 @@ def test_a_head_that_is_killed_ends_the_sweep_in_plain_words_and_it_goes_on_else
     with raylets() as cluster:
         head = cluster.add(cpus=2)
         with sweep(place, cluster, **{"trials:_12": "trials: 6"}) as driver:
-            wait_for_events(driver, 6)
+            driver.wait_for_events(6, WITHIN_S)
             wait(driver, lambda: freeze_in_mid_epoch(head.workers(), place.folder))
             head.kill_all()
             # Ray itself would end the driver after 60 s.

@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from chaos import Place
 from s3 import ENVIRONMENT, Server, s3_server
+from scripted import experiment
 
-from trainables.errors import StorageError
+from trainables import storage_paths
+from trainables.errors import StaleStartError, StorageError
 from trainables.storage_paths import StorePath, sizes
+from tuning.checkpoints.store_folder_claim import MARK, claim_store_folder
 from tuning.ledger.ledger import read_history
+from tuning.ledger.records import ExperimentRecord
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
 
@@ -46,7 +50,15 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         yield running
 
 
-def test_files_on_s3(server: Server) -> None:
+def refuse() -> None:
+    raise StaleStartError
+
+
+def same(found: bytes, expected: bytes) -> None:
+    assert found == expected
+
+
+def test_files_on_s3(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file of a single request, and one of several; the errors when a server refuses, or has stopped."""
     root = StorePath.of(server.uri("a folder".replace(" ", "%20")))
     small, large = root / "trials/0007/last.ckpt", root / "trials/0007/best.ckpt"
@@ -59,6 +71,20 @@ def test_files_on_s3(server: Server) -> None:
     small.write_bytes(b"new")
     assert sizes([small, root / "none", large, root / "trials"]) == [3, 0, 25_000_000, 0]
     assert root.files() == {"trials/0007/last.ckpt": 3, "trials/0007/best.ckpt": 25_000_000}
+    for file, content in ((small, b"newer"), (large, os.urandom(20_000_000))):
+        held = file.read_bytes()
+        with pytest.raises(StaleStartError):
+            file.write_bytes(content, ready=refuse)
+        assert file.read_bytes() == held
+        file.write_bytes(content, ready=lambda file=file, held=held: same(file.read_bytes(), held))
+        assert file.read_bytes() == content
+    monkeypatch.setattr(storage_paths, "COPIED_MOST", 3)
+    with pytest.raises(StaleStartError):
+        small.write_bytes(b"newest", ready=refuse)
+    small.write_bytes(b"new", ready=lambda: same(small.read_bytes(), b"newer"))
+    small.write_bytes(b"newest", ready=lambda: same(small.read_bytes(), b"new"))
+    assert root.files() == {"trials/0007/last.ckpt": 6, "trials/0007/best.ckpt": 20_000_000}
+    small.write_bytes(b"new")
     large.unlink()
     large.unlink(missing_ok=True)
     with pytest.raises(FileNotFoundError):
@@ -71,6 +97,42 @@ def test_files_on_s3(server: Server) -> None:
     for asked in (small.read_bytes, small.exists, root.files, lambda: small.write_bytes(b"1")):
         with pytest.raises(StorageError, match=r"last\.ckpt|folder.*the store refuses, or does not answer"):
             asked()
+
+
+def test_of_two_launches_that_claim_a_folder_at_once_at_most_one_gets_it(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one comes, as a whole, before each of the first one's requests to the server."""
+    asked = experiment(checkpoints={"to": server.uri("team")})
+    root = StorePath.of(server.uri("team")) / asked.name
+
+    def gets_it(begun: float) -> bool:
+        try:
+            claim_store_folder(asked, ExperimentRecord(time=begun, name=asked.name, file="", experiment={}))
+        except StorageError:
+            return False
+        return True
+
+    inner, outcomes = StorePath._there, []
+    for before in range(8):
+        requests, second = 0, None
+
+        def there(file: StorePath, before: int = before) -> Any:
+            nonlocal requests, second
+            if requests == before and second is None:
+                requests += 1
+                second = gets_it(2.0)
+            requests += second is None
+            return inner(file)
+
+        monkeypatch.setattr(StorePath, "_there", there)
+        outcomes.append((gets_it(1.0), second))
+        monkeypatch.setattr(StorePath, "_there", inner)
+        assert list(root.files()) == ([MARK] if any(outcomes[-1]) else []), before
+        (root / MARK).unlink(missing_ok=True)
+    assert (True, True) not in outcomes
+    assert outcomes[-1] == (True, None)  # there is no such request any more
+    assert {(False, True), (True, False)} <= set(outcomes)
 
 
 def essence(folder: Path) -> list[Any]:

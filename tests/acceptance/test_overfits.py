@@ -60,7 +60,7 @@ RECIPES = {
     "d_fine": Recipe(rate=1e-3, changes={"backbone_config": resnet_pyramid()}),
     "deimv2": Recipe(rate=1e-3, changes={"backbone_config": resnet_pyramid()}),
 }
-SAMPLE = ("deformable_detr, two-stage", "rt_detr_v2", "lw_detr")
+SAMPLE = ("deformable_detr, two-stage", "lw_detr")
 
 
 def scenes(folder: Path) -> dict[str, str]:

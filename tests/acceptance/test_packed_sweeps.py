@@ -9,6 +9,7 @@ from typing import Any
 
 import command
 import pytest
+from marks import exhaustive
 
 import adaptertune
 from analysis.statistics.paired import PairedDifference, Verdict, compare_levels
@@ -46,7 +47,7 @@ def swept(folder: Path, task: str, metric: str, packing: str) -> History:
     return read_history(folder / name)
 
 
-@pytest.mark.parametrize(("task", "metric"), [("segmentation", "loss"), ("detection", "loss")])
+@pytest.mark.parametrize(("task", "metric"), [("segmentation", "loss"), exhaustive("detection", "loss")])
 def test_values_are_those_of_trials_alone(tmp_path: Path, task: str, metric: str) -> None:
     packed, alone = (swept(tmp_path, task, metric, packing) for packing in ("auto", "off"))
     assert packed.trials.keys() == alone.trials.keys() == set(range(8))
@@ -95,7 +96,7 @@ def two_cpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("ADAPTERTUNE_CACHE", str(tmp_path / "cache"))
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

@@ -153,6 +153,7 @@ def test_segmentation_of_nuclei(tmp_path: Path) -> None:
     look_at_predictions(nuclei, tmp_path)
 
 
+@pytest.mark.exhaustive
 def test_a_sweep_for_another_stain_names_a_trial_that_finds_nuclei(tmp_path: Path) -> None:
     """Trained on fluorescence, chosen by Dice on H&E, where nuclei are dark on bright ground.
 

@@ -161,7 +161,7 @@ def test_it_is_resumed_with_the_result_of_the_uninterrupted_one(tmp_path: Path) 
     assert_of_before(folder, before)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_is_extended_with_the_trials_that_would_have_come(tmp_path: Path) -> None:
     folder = place(tmp_path, "finished")
     wanted = tmp_path / "wanted"

@@ -19,7 +19,7 @@ from tuning.ledger.ledger import read_history, read_records
 from tuning.ledger.outcomes import Outcome, StoppedBy
 from tuning.ledger.records import BuiltRecord, EndedRecord, ResumedRecord
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(2400)]
 
 CHANGES = (
     "objective=[{metric: dice}, {metric: parameters}, {metric: macs}]",
@@ -71,12 +71,12 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> tuple[Place, Place]:
     finish(whole, *whole.launch(*CHANGES))
     happened = len(events(whole.folder))
     with cut.run(*cut.launch(*CHANGES)) as driver:
-        driver.wait_for(lambda: len(events(cut.folder)) >= happened // 3, WITHIN_S)
+        driver.wait_for_events(happened // 3, WITHIN_S)
         left = driver.kill()
     for process in left:
         process.kill()
     with cut.run("resume", NAME) as driver:
-        driver.wait_for(lambda: len(events(cut.folder)) >= 2 * happened // 3, WITHIN_S)
+        driver.wait_for_events(2 * happened // 3, WITHIN_S)
         driver.process.send_signal(signal.SIGINT)
         assert driver.finish(WITHIN_S) == INTERRUPTED, driver.said()
     finish(cut, "resume", NAME)

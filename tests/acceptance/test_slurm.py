@@ -124,6 +124,7 @@ def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
     return Cluster(slurm, tmp_path)
 
 
+@pytest.mark.exhaustive  # as with the two hosts of test_slurm_hosts.py
 def test_a_preempted_sweep_ends_with_the_result_of_one_that_was_left_alone(cluster: Cluster) -> None:
     """Also two sweeps on a shared node: one of them has a CPU of each node, the other one of one node."""
     preempted, alone = cluster.submit("preempted", nodes=2), cluster.submit("alone", nodes=1)
@@ -144,7 +145,7 @@ def test_a_preempted_sweep_ends_with_the_result_of_one_that_was_left_alone(clust
     assert essence(cluster.record("preempted")) == essence(cluster.record("alone"))
     said = cluster.output("preempted")
     assert "2 of 2 nodes are there" in said
-    assert "adaptertune resume preempted on 2 node(s)" in said
+    assert "adaptertune resume preempted --take-over on 2 node(s)" in said
     assert "Traceback" not in said
 
 
@@ -219,6 +220,24 @@ def test_a_ray_that_does_not_start_fails_the_job_with_its_reason(cluster: Cluste
     assert "Ray did not start on n" in cluster.output("unlucky")
     assert "no luck today" in cluster.output("unlucky")
     assert not cluster.record("unlucky").exists()
+
+
+def test_gpus_are_asked_for_on_each_node_and_ray_is_told(cluster: Cluster) -> None:
+    """The nodes' GPUs exist for Slurm alone. A type that no node has is Slurm's to refuse."""
+    told = cluster.folder / "ray.txt"
+    environment = stand_ins(
+        cluster.folder,
+        ray=f'echo "$*" >> "{told}"; while [ "$1" != --temp-dir ]; do shift; done\n'
+        'echo a:1 > "$2/ray_current_cluster"; sleep 600',
+        driver='echo "of Slurm: $SLURM_GPUS_ON_NODE GPUs"',
+    )
+    job = cluster.submit("graphics", nodes=1, environment=environment, gpus="2", gpu_type="a100")
+    cluster.finish("graphics", job)
+    assert cluster.slurm.job(job)["TresPerNode"] == "gres:gpu:a100:2"
+    assert "of Slurm: 2 GPUs" in cluster.output("graphics")
+    assert "--num-gpus 2" in told.read_text()
+    with pytest.raises(AssertionError, match="sbatch refuses the job"):
+        cluster.submit("absent", nodes=1, gpus="1", gpu_type="h200")
 
 
 def test_what_slurm_refuses_is_said(cluster: Cluster) -> None:

@@ -12,7 +12,7 @@ from chaos import NAME, Place
 from tuning.ledger.ledger import read_history
 from tuning.ledger.outcomes import Outcome
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(900)]
 CHANGES = (
     "scheduler.asha={grace_epochs: 1, reduction_factor: 2, fidelity: resolution}",
     "search.trials=4",

@@ -207,7 +207,7 @@ def detect(adapter: str, yolos: Path, coco: Path, folder: Path, sets: list[str])
     return prepared
 
 
-@pytest.mark.parametrize("adapter", ["lora", exhaustive("adalora")])
+@pytest.mark.parametrize("adapter", [exhaustive("lora"), exhaustive("adalora")])
 def test_yolos_small_at_512_by_864(adapter: str, yolos: Path, coco: Path, tmp_path: Path) -> None:
     sets = ["model.image_size=[512, 864]"]
     if adapter == "adalora":

@@ -103,7 +103,7 @@ def test_the_first_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert "noise:2" in "".join(out.text for out in cell_of(cells, "evaluate").outputs)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(2400)
 @needs_jupyter
 def test_your_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,10 +13,10 @@ from scripted import Scripted
 
 @pytest.fixture(scope="module")
 def users_ray() -> Iterator[None]:
-    """A Ray as a user's notebook starts it."""
+    """A Ray as a user's notebook starts it: not one that `ray start` has left in this machine's /tmp/ray."""
     import ray
 
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
 

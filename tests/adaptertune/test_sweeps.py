@@ -66,6 +66,7 @@ def test_a_dict_is_launched_and_its_results_are_what_open_gives(
     assert "name: sweep" in read_history(storage / "mine").header.file
 
 
+@pytest.mark.slow
 def test_an_experiment_value_and_a_file_are_launched_too(storage: Path, tmp_path: Path) -> None:
     asked = adaptertune.load(WRITTEN, name="value", trials=1)
     assert adaptertune.launch(asked, progress=False).state == "finished"
@@ -118,6 +119,7 @@ def test_a_finished_sweep_is_extended(storage: Path) -> None:
         adaptertune.resume("sweep:1")
 
 
+@pytest.mark.slow
 def test_a_sweep_without_any_value_is_an_error_that_has_the_results(storage: Path, trained_by: Gives) -> None:
     trained_by(Failing)
     with pytest.raises(adaptertune.NoResultsError, match="no trial has a value") as caught:
@@ -166,6 +168,7 @@ def test_sigterm_reaches_the_handler_that_was_there(storage: Path, trained_by: G
     assert results.state == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_is_returned(
     storage: Path, trained_by: Gives, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,6 +184,7 @@ def test_a_sweep_that_is_stopped_is_returned(
     assert "sweep was stopped; " in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_thread_runs_a_sweep(storage: Path) -> None:
     found: list[Any] = []
 

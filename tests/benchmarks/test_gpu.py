@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from benchmark_commands import printed_by, refusal
+from marks import slow
 from torch import Tensor, nn
 
 from benchmarks import gpu
@@ -35,7 +36,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("name", ["segmentation", "head_only"])
+@pytest.mark.parametrize("name", ["segmentation", slow("head_only")])
 def test_a_section_times_all_its_rows(name: str, tmp_path: Path) -> None:
     found: list[Section] = []
     SECTIONS[name](tmp_path, QUICK, found.append)

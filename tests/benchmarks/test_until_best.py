@@ -165,7 +165,7 @@ def test_wrong_arguments_are_refused_before_anything_runs(
     assert words in refusal(until_best.main, arguments, capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.timeout(2400)
 def test_the_whole_command(tmp_path: Path) -> None:
     out = tmp_path / "reports.json"

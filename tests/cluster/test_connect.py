@@ -1,13 +1,26 @@
 from __future__ import annotations
 
+import errno
 import os
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ray.exceptions import AuthenticationError, RpcError
+from raylets import raylets
 
-from cluster.connect import RAY_SETTINGS, Cluster, RayStartError, _ray_logs_to, connect, worker_environment
+from cluster.connect import (
+    NICENESS,
+    RAY_SETTINGS,
+    Cluster,
+    RayStartError,
+    _ray_logs_to,
+    connect,
+    worker_environment,
+)
 from cluster.packages import PACKAGES
 from cluster.usable_cpus import count_usable_cpus
 
@@ -36,10 +49,11 @@ def _look() -> dict[str, Any]:
 
 
 def test_workers_see_our_packages_and_not_those_of_the_users_folder(
-    own_packages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    own_packages: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
+    monkeypatch.delenv(NICENESS)  # which tests set
     ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
     ours = {**RAY_SETTINGS, **worker_environment(3)}
     before = {key: os.environ.get(key) for key in ours}
@@ -72,6 +86,119 @@ def test_a_cluster_that_is_not_there_is_said_so(tmp_path: Path) -> None:
         pytest.raises(ConnectionError, match=r"no Ray cluster answers at 127\.0\.0\.1:1"),
         connect("127.0.0.1:1", threads=1, log=tmp_path / "driver.log"),
     ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("failure", "expected"),
+    [
+        (ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379"), "its token may be different"),
+        (ConnectionError("Could not find any running Ray instance."), "no Ray cluster answers at auto"),
+        (AuthenticationError("no authentication token was found."), "without the cluster's token"),
+        (RuntimeError("Version mismatch: Ray 2.59"), "install the cluster's versions"),
+        (PermissionError(13, "Permission denied", "/tmp/ray/session_1"), "run as the user who started Ray"),
+        (Exception("The current node timed out during startup."), "see Ray's messages in ray.log"),
+        (RpcError("Deadline Exceeded"), "see Ray's messages in ray.log"),
+    ],
+)
+def test_why_a_cluster_was_not_joined_is_said_with_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception, expected: str
+) -> None:
+    def refuse(**options: Any) -> None:
+        raise failure
+
+    monkeypatch.setattr("ray.init", refuse)
+    with (
+        pytest.raises(ConnectionError, match=expected) as caught,
+        connect("auto", threads=1, log=tmp_path / "driver.log"),
+    ):
+        pass
+    said = failure.message if isinstance(failure, AuthenticationError) else str(failure)
+    assert said.rstrip(".") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_is_not_the_clusters_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/x")
+
+    monkeypatch.setattr("ray.init", fail)
+    with (
+        pytest.raises(OSError, match="No space left") as caught,
+        connect("auto", threads=1, log=tmp_path / "driver.log"),
+    ):
+        pass
+    assert not isinstance(caught.value, ConnectionError)
+
+
+# --- the token --------------------------------------------------------------------------------
+
+JOIN = """
+import sys
+from pathlib import Path
+from cluster.connect import connect
+try:
+    with connect(sys.argv[1], threads=1, log=Path("ray.log")):
+        print("joined")
+except ConnectionError as error:
+    print(error)
+"""
+
+
+def join(address: str, folder: Path, **variables: str) -> str:
+    """What a process prints that joins a cluster; Ray reads token and mode once for each process."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH_")}
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", JOIN, address],
+        cwd=folder, env=own | {"PYTHONPATH": root, "HOME": str(folder)} | variables,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_without_a_token_where_one_is_asked_for_the_remedy_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        said = join(address, tmp_path, RAY_AUTH_MODE="token")
+    assert said.startswith(f"cannot connect to {address} without the cluster's token")
+    assert "copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN" in said
+    assert "unset RAY_AUTH_MODE" in said
+
+
+@pytest.mark.exhaustive
+def test_a_cluster_with_another_token_refuses_the_driver(tmp_path: Path) -> None:
+    with raylets() as cluster:
+        cluster.add()
+        wrong = join(cluster.address, tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="f" * 64)
+        not_sent = join(cluster.address, tmp_path, RAY_AUTH_TOKEN=cluster.token)
+        (tmp_path / "token").write_text(f"{cluster.token}\n")
+        given = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
+        right = join(cluster.address, tmp_path, **given)
+    for said in (wrong, not_sent):
+        assert said.startswith(f"{cluster.address} does not answer like a Ray cluster")
+        assert "its token may be different: copy its ~/.ray/auth_token here, or set RAY_AUTH_TOKEN" in said
+    assert "RAY_AUTH_MODE" not in wrong
+    assert not_sent.endswith("and set RAY_AUTH_MODE=token, without which Ray sends none")
+    assert right == "joined"
+
+
+def test_a_token_that_cannot_be_sent_is_refused_before_ray_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def init(**options: Any) -> None:
+        raise AssertionError("Ray was started")
+
+    monkeypatch.setattr("ray.init", init)
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "ab\x01cd")
+    refused = "the token in RAY_AUTH_TOKEN has characters"
+    with (
+        pytest.raises(ConnectionError, match=refused),
+        connect("auto", threads=1, log=tmp_path / "driver.log"),
+    ):
+        pass
+    with pytest.raises(RayStartError, match=refused), connect(None, threads=1, log=tmp_path / "driver.log"):
         pass
 
 
@@ -143,6 +270,22 @@ def test_ray_starts_although_the_temporary_folder_is_too_long_for_sockets(
         assert session.is_dir()
     assert not session.parent.exists()
     assert f"{name}={place} is too long" in (tmp_path / "ray.log").read_text()
+
+
+@pytest.mark.parametrize(("asked", "set_"), [(None, "0"), ("15", "15")])
+def test_workers_have_the_niceness_that_the_user_asks_for(
+    asked: str | None, set_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+    monkeypatch.setattr("ray.init", lambda **_: seen.append(os.environ.get(NICENESS)))
+    if asked is None:
+        monkeypatch.delenv(NICENESS, raising=False)  # which tests set
+    else:
+        monkeypatch.setenv(NICENESS, asked)
+    with connect(None, threads=1, log=tmp_path / "ray.log"):
+        pass
+    assert seen == [set_]
+    assert os.environ.get(NICENESS) == asked
 
 
 @pytest.mark.parametrize("lost", [True, False])

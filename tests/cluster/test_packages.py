@@ -49,7 +49,7 @@ RAY = """
 import json, sys
 sys.path.append({root!r})
 import ray
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
 import adaptertune
 from cluster.packages import foreign_on_workers
 print(json.dumps(foreign_on_workers()))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from command import adaptertune
+from marks import exhaustive
 from typer.testing import CliRunner
 
 from trainables.training.checkpoint import read_weights
@@ -100,7 +101,7 @@ SPACE = {
 
 @pytest.mark.slow
 @pytest.mark.timeout(2400)
-@pytest.mark.parametrize("task", ["segmentation", "detection"])
+@pytest.mark.parametrize("task", [exhaustive("segmentation"), "detection"])
 def test_a_trial_of_a_sweep_is_repeated_by_train_from_it_to_the_bit(
     train: Run, tmp_path: Path, task: str
 ) -> None:

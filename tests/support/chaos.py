@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,27 @@ def descendants(pid: int) -> list[Process]:
     return found
 
 
+def freeze(pid: int) -> list[Process]:
+    """Suspend a process and all its descendants; returns them, for `thaw`.
+
+    From above to below, again until nothing is new: what is not frozen yet may start more.
+    """
+    frozen: list[Process] = []
+    found = [each for each in [Process.read(pid)] if each is not None]
+    while fresh := [each for each in found if each not in frozen]:
+        for each in fresh:
+            each.freeze()
+        frozen += fresh
+        found = descendants(pid)
+    return frozen
+
+
+def thaw(frozen: Sequence[Process]) -> None:
+    """Let processes continue, the last descendants first: workers train before they learn of anything."""
+    for each in reversed(frozen):
+        each.thaw()
+
+
 @dataclass(frozen=True)
 class Driver:
     """A running `adaptertune launch` or `resume`, and the record that it writes."""
@@ -132,9 +154,19 @@ class Driver:
 
         wait_until(reached_or_ended, within_s, every_s, self.said)
 
-    def wait_for_events(self, number: int) -> None:
-        """Wait until its record has so many `events`."""
-        self.wait_for(lambda: len(events(self.folder)) >= number)
+    def wait_for_events(self, number: int, within_s: float = 600.0) -> None:
+        """Wait until its record has so many `events`. Raises AssertionError as `wait_for` does."""
+        read = -1
+
+        def reached() -> bool:
+            nonlocal read
+            size = (self.folder / LEDGER).stat().st_size if (self.folder / LEDGER).exists() else -1
+            if size == read:
+                return False
+            read = size
+            return len(events(self.folder)) >= number
+
+        self.wait_for(reached, within_s)
 
     def workers(self) -> list[Process]:
         """Its processes that hold actors."""
@@ -165,13 +197,15 @@ class Driver:
 class Place:
     """Where sweeps run: a storage folder, and a cache of prepared data that several places share.
 
-    name: of the experiment.  environment: variables of its processes.
+    name: of the experiment.  environment: variables of its processes.  inside: the start of their command
+    lines, such as of a program that runs them in a namespace.
     """
 
     storage: Path
     cache: Path
     name: str = NAME
     environment: Mapping[str, str] = field(default_factory=dict)
+    inside: Sequence[str] = ()
 
     @property
     def folder(self) -> Path:
@@ -240,7 +274,8 @@ class Place:
         return os.environ | ours | dict(self.environment)
 
     def _line(self, *command: str) -> list[str]:
-        return [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
+        ours = [sys.executable, "-P", "-m", "tuning.cli", *command, "--storage", str(self.storage)]
+        return [*self.inside, *ours]
 
 
 def wait_until(
@@ -249,11 +284,19 @@ def wait_until(
     every_s: float = POLL_S,
     said: Callable[[], str] = str,
 ) -> None:
-    """Wait until `reached` is true. Raises AssertionError with the output `said` if it takes too long."""
+    """Wait until `reached` is true. Raises AssertionError with the output `said` if it takes too long.
+
+    every_s: the least time between two checks; more if a check takes long, so that what is tested has the
+    processor.
+    """
     deadline = time.monotonic() + within_s
-    while not reached():
-        assert time.monotonic() < deadline, f"still waiting after {within_s} s:\n{said()}"
-        time.sleep(every_s)
+    while True:
+        began = time.monotonic()
+        if reached():
+            return
+        now = time.monotonic()
+        assert now < deadline, f"still waiting after {within_s} s:\n{said()}"
+        time.sleep(max(every_s, 5 * (now - began)))
 
 
 def lines(folder: Path) -> int:
@@ -277,11 +320,16 @@ def events(folder: Path) -> list[tuple[str, int, float | None]]:
 def saved_steps(folder: Path) -> dict[int, int]:
     """The optimizer step of each trial's last checkpoint."""
     return {
-        int(path.parent.name): torch.load(
-            io.BytesIO(path.read_bytes()[len(MAGIC) + 32 :]), map_location="cpu", weights_only=True
-        )["step"]
+        int(path.parent.name): _step_of(path, path.stat().st_mtime_ns, path.stat().st_ino)
         for path in folder.glob("trials/*/last.ckpt")
     }
+
+
+@lru_cache(maxsize=1024)
+def _step_of(path: Path, written_ns: int, file: int) -> int:
+    """The step of a checkpoint; its time and number say when it is another one."""
+    state = io.BytesIO(path.read_bytes()[len(MAGIC) + 32 :])
+    return int(torch.load(state, map_location="cpu", weights_only=True)["step"])
 
 
 def trials_in_mid_epoch(folder: Path, *, images: int = IMAGES) -> set[int]:
@@ -306,11 +354,13 @@ def freeze_in_mid_epoch(
 
     If not frozen, they might reach the epoch's end between this check and the kill.
     """
+    if not workers or len(trials_in_mid_epoch(folder, images=images)) < trials:
+        return False
     held = False
     try:
         for each in workers:
             each.freeze()
-        held = bool(workers) and len(trials_in_mid_epoch(folder, images=images)) >= trials
+        held = len(trials_in_mid_epoch(folder, images=images)) >= trials
     finally:
         if not held:
             for each in workers:

@@ -60,9 +60,19 @@ def check_shell(script: str, folder: Path, *, ignored: Sequence[str] = ()) -> No
     """
     file = folder / "job.sh"
     file.write_text(script, encoding="utf-8")
-    shellcheck = Path(sys.executable).parent / "shellcheck"
-    found = str(shellcheck) if shellcheck.exists() else shutil.which("shellcheck")
+    found = find_shellcheck()
     assert found is not None, "shellcheck is missing; `make setup` installs it"
-    for command in (["bash", "-n"], [found, "--shell=bash", f"--exclude={','.join(ignored)}"]):
-        done = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False)
+    check_shell_files([file], found, "--shell=bash", f"--exclude={','.join(ignored)}")
+
+
+def find_shellcheck() -> str | None:
+    """The program shellcheck of this environment, or else of the machine."""
+    own = Path(sys.executable).parent / "shellcheck"
+    return str(own) if own.exists() else shutil.which("shellcheck")
+
+
+def check_shell_files(files: Sequence[Path], shellcheck: str, *options: str) -> None:
+    """Have `bash -n` and shellcheck read files. Raises AssertionError with what they find."""
+    for command in (*(["bash", "-n", str(file)] for file in files), [shellcheck, *options, *map(str, files)]):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,7 +1,7 @@
 """A Slurm of several nodes on this machine, with its own configuration, ports and processes.
 
-Needs root, and Debian's packages slurmctld, slurmd, slurm-client and munge. Two nodes are two `slurmd -N` on
-one host: steps and signals are Slurm's own, and only the machine is one and the same.
+Needs root, and Debian's packages slurmctld, slurmd, slurm-client and munge. Two nodes are two `slurmd -N`: on
+one host, or each on a host of its own, with its own network, processes and folder for Ray.
 """
 
 from __future__ import annotations
@@ -21,17 +21,23 @@ from pathlib import Path
 
 import pytest
 from chaos import Process
+from network_hosts import Host, Network
 from ports import free_port
 
 UP_WITHIN_S = 60.0
+GPU, GPUS = "a100", 2
 POLL_INTERVAL_S = 0.2
 PACKAGES = ("slurmctld", "slurmd", "slurm-client", "munge")
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "munged")
+OF_HOST = "/var/tmp"
+"""A folder that is each host's own; Ray's files are there."""
+_HOST = """mount -t tmpfs none "$0" || exit 1; "$@" & wait"""
+"""The first process of a host, which also reaps the orphans of others."""
 FINAL = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "BOOT_FAIL")
 
 _CONFIGURATION = """\
 ClusterName=test
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({address})
 SlurmctldPort={port}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
@@ -46,6 +52,7 @@ ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU
+GresTypes=gpu
 SchedulerParameters=sched_interval=2,bf_interval=2
 SlurmdParameters=config_overrides
 PropagateResourceLimits=NONE
@@ -65,6 +72,8 @@ class Slurm:
     environment: dict[str, str]
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     """The daemons: munged, slurmctld, and a slurmd for each node by its name."""
+    hosts: dict[str, Host] = field(default_factory=dict)
+    """The host of each node, where it is not this machine."""
 
     def command(self, *words: str) -> str:
         """What a command of Slurm prints; it must exit with 0."""
@@ -126,8 +135,12 @@ class Slurm:
             time.sleep(0.05)
 
     def start_node(self, name: str) -> None:
-        """Start a node's daemon."""
-        self._start(name, "slurmd", "-D", "-N", name)
+        """Start a node's daemon, and the first process of its host."""
+        inside: tuple[str, ...] = ()
+        if (host := self.hosts.get(name)) is not None:
+            own = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+            inside = (*host.inside, *own, "sh", "-c", _HOST, OF_HOST)
+        self._start(name, "slurmd", "-D", "-N", name, inside=inside)
 
     def wait_until_up(self, names: Sequence[str]) -> None:
         """Wait until these nodes are idle."""
@@ -141,13 +154,15 @@ class Slurm:
         files = sorted(self.folder.glob("*.log"))
         return "\n".join(f"{file.name}: {file.read_text(errors='replace')[-1500:]}" for file in files)
 
-    def _start(self, name: str, program: str, *words: str, user: str | None = None) -> None:
+    def _start(
+        self, name: str, program: str, *words: str, user: str | None = None, inside: Sequence[str] = ()
+    ) -> None:
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         found = shutil.which(program, path=path)
         assert found is not None
         with (self.folder / f"{name}.out").open("wb") as output:
             self.processes[name] = subprocess.Popen(
-                [found, *words],
+                [*inside, found, *words],
                 env=os.environ | self.environment | {"PATH": path},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -222,24 +237,38 @@ def require_slurm() -> None:
 
 
 @contextmanager
-def private_slurm(nodes: Sequence[str], *, cpus: int = 2, node_timeout_s: int = 300) -> Iterator[Slurm]:
-    """A Slurm with these nodes, of so many CPUs each; all its processes are killed at the end.
+def private_slurm(
+    nodes: Sequence[str], *, cpus: int = 2, node_timeout_s: int = 300, network: Network | None = None
+) -> Iterator[Slurm]:
+    """A Slurm with these nodes, of so many CPUs each, and `GPUS` GPUs in name only; it is killed at the end.
 
-    node_timeout_s: seconds after which a node that does not answer counts as failed.
+    node_timeout_s: seconds after which a node that does not answer counts as failed.  network: gives each
+    node a host of its own.
     """
     folder = Path(tempfile.mkdtemp(prefix="slurm-"))
     folder.chmod(0o755)
     host = socket.gethostname().split(".")[0]
+    hosts = {} if network is None else {name: network.add() for name in nodes}
+    addresses = {name: hosts[name].address if hosts else "127.0.0.1" for name in nodes}
     lines = [
-        f"NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={free_port()}"
-        f" CPUs={cpus} RealMemory=4096"
+        f"NodeName={name} NodeHostname={host} NodeAddr={addresses[name]} Port={free_port()}"
+        f" CPUs={cpus} RealMemory=4096 Gres=gpu:{GPU}:{GPUS}"
         for name in nodes
     ]
     (folder / "slurm.conf").write_text(
         _CONFIGURATION.format(
-            host=host, port=free_port(), folder=folder, nodes="\n".join(lines), node_timeout_s=node_timeout_s
+            host=host,
+            address="127.0.0.1" if network is None else network.address,
+            port=free_port(),
+            folder=folder,
+            nodes="\n".join(lines),
+            node_timeout_s=node_timeout_s,
         )
     )
+    devices = [folder / f"gpu{number}" for number in range(GPUS)]  # it reads no more than their names
+    for device in devices:
+        device.touch()
+    (folder / "gres.conf").write_text(f"Name=gpu Type={GPU} File={','.join(map(str, devices))}\n")
     for name in ("state", "munge", *nodes):
         (folder / name).mkdir()
     key = folder / "munge" / "key"
@@ -248,7 +277,8 @@ def private_slurm(nodes: Sequence[str], *, cpus: int = 2, node_timeout_s: int = 
     owner = pwd.getpwnam("munge")
     for path in (key, folder / "munge"):
         os.chown(path, owner.pw_uid, owner.pw_gid)
-    slurm = Slurm(folder, {"SLURM_CONF": str(folder / "slurm.conf")})
+    own = {"RAY_TMPDIR": OF_HOST} if hosts else {}
+    slurm = Slurm(folder, {"SLURM_CONF": str(folder / "slurm.conf"), **own}, hosts=hosts)
     try:
         slurm.begin(nodes)
         yield slurm

@@ -16,10 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from chaos import Process, descendants
+from chaos import Process, descendants, freeze
 from ports import free_port
 
 UP_WITHIN_S = 400.0
+STARTS = 4
+_TOO_BUSY = "timed out during startup"
+"""What Ray says of a node that was not up within 30 s, which cannot be set."""
 DOWN_WITHIN_S = 200.0
 
 
@@ -30,13 +33,19 @@ class Raylet:
     process: subprocess.Popen[bytes]
     output: Path
 
-    def wait_until_up(self) -> None:
-        """Wait until the node is up. Raises AssertionError if it ends first, or takes too long."""
+    def wait_until_up(self, *, again: bool = False) -> bool:
+        """Wait until the node is up. Raises AssertionError if it ends first, or takes too long.
+
+        again: whether it may be started once more; False if it must be, as this machine was too busy.
+        """
         deadline = time.monotonic() + UP_WITHIN_S
-        while b"Ray runtime started" not in self.output.read_bytes():
-            assert self.process.poll() is None, self.output.read_text(errors="replace")
-            assert time.monotonic() < deadline, self.output.read_text(errors="replace")
+        while "Ray runtime started" not in (said := self.output.read_text(errors="replace")):
+            if again and self.process.poll() is not None and _TOO_BUSY in said:
+                return False
+            assert self.process.poll() is None, said
+            assert time.monotonic() < deadline, said
             time.sleep(0.05)
+        return True
 
     def processes(self, name: str) -> list[Process]:
         """The node's processes with a program of this name: `raylet`, `gcs_server`."""
@@ -59,6 +68,10 @@ class Raylet:
             each.kill()
         self.process.wait()
 
+    def freeze(self) -> list[Process]:
+        """Suspend all its processes, as if the machine stood still; returns them, for `thaw`."""
+        return freeze(self.process.pid)
+
     def leave(self) -> None:
         """Shut the node down with SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
@@ -77,33 +90,52 @@ class Raylets:
     @property
     def environment(self) -> dict[str, str]:
         """The variables that a process needs to connect."""
-        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token, "RAY_USAGE_STATS_ENABLED": "0"}
+        token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+        return token | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_agent_register_timeout_ms": "120000"}
 
-    def add(self, *, cpus: int = 1, hidden: Sequence[Path] = (), **environment: str) -> Raylet:
+    def add(
+        self,
+        *,
+        cpus: int = 1,
+        gpus: int = 0,
+        hidden: Sequence[Path] = (),
+        inside: Sequence[str] = (),
+        options: Sequence[str] = (),
+        **environment: str,
+    ) -> Raylet:
         """Add a node, and wait until it is up; the first one is the head. environment: the node's variables.
 
+        gpus: as many as Ray is told; there need not be one.
         hidden: folders that it does not see, as if it were another machine; see `require_hiding`.
+        inside: the start of its command line, such as of a program that runs it in a namespace.
+        options: more of `ray start`.
         Add nodes one after the other: nodes that start at once on one machine choose the same socket names.
         """
         _, _, port = self.address.rpartition(":")
+        command = [sys.executable, "-P", "-m", "ray.scripts.scripts", "start"]
         place = (
-            ("--head", "--port", port, "--include-dashboard", "false", "--temp-dir", str(self.folder))
-            if not self.nodes
+            ("--head", "--port", port, "--include-dashboard", "false") if not self.nodes
             else ("--address", self.address)
-        )
+        )  # fmt: skip
+        if not self.nodes and "--temp-dir" not in options:
+            options = (*options, "--temp-dir", str(self.folder))
+        # Without a folder of its own, `ray start` leaves its address to every `ray.init` of this machine.
+        own = {"OMP_NUM_THREADS": "1", "RAY_TMPDIR": str(self.folder)}
         output = self.folder / f"node-{len(self.nodes)}.txt"
-        with output.open("wb") as file:
-            process = subprocess.Popen(
-                [*_hiding(hidden), sys.executable, "-P", "-m", "ray.scripts.scripts", "start", *place,
-                 "--num-cpus", str(cpus), "--num-gpus", "0", "--disable-usage-stats", "--block"],
-                cwd=self.folder,
-                env=os.environ | self.environment | {"OMP_NUM_THREADS": "1"} | environment,
-                stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
-            )  # fmt: skip
-        node = Raylet(process, output)
-        self.nodes.append(node)
-        node.wait_until_up()
-        return node
+        for more in reversed(range(STARTS)):
+            with output.open("wb") as file:
+                process = subprocess.Popen(
+                    [*inside, *_hiding(hidden), *command, *place, *options, "--num-cpus", str(cpus),
+                     "--num-gpus", str(gpus), "--disable-usage-stats", "--block"],
+                    cwd=self.folder,
+                    env=os.environ | self.environment | own | environment,
+                    stdin=subprocess.DEVNULL, stdout=file, stderr=subprocess.STDOUT,
+                )  # fmt: skip
+            self.nodes.append(Raylet(process, output))
+            if self.nodes[-1].wait_until_up(again=more > 0):
+                break
+            self.nodes.pop()
+        return self.nodes[-1]
 
 
 HIDE = """until [ "$1" = -- ]; do mount -t tmpfs none "$1" || exit 1; shift; done; shift; exec "$@\""""
@@ -122,11 +154,11 @@ def require_hiding(folder: Path) -> None:
 
 
 @contextmanager
-def raylets() -> Iterator[Raylets]:
-    """A cluster without nodes; all its processes are killed at the end."""
+def raylets(address: str | None = None) -> Iterator[Raylets]:
+    """A cluster without nodes; all its processes are killed at the end. address: of its head, HOST:PORT."""
     # In a folder with a short name: Ray's sockets are in it, and their paths must stay below 107 bytes.
     folder = Path(tempfile.mkdtemp(prefix="rays-"))
-    cluster = Raylets(folder, f"{_own_address()}:{free_port()}")
+    cluster = Raylets(folder, address or f"{_own_address()}:{free_port()}")
     try:
         yield cluster
     finally:

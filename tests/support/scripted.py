@@ -15,6 +15,7 @@ from trainables.specs.report import Report
 from tuning.experiment.space import Space
 from tuning.experiment.spec import Experiment
 from tuning.ledger.records import Record
+from tuning.ledger.requests import requests_in
 from tuning.run.driver import LaunchResult
 from tuning.run.launch import launch_experiment
 
@@ -68,8 +69,21 @@ class Scripted(tune.Trainable):
         return None
 
 
+def wait_until_taken(folder: Path) -> None:
+    """Wait until the driver of the experiment in `folder` has taken up what was asked of it, or has gone."""
+    deadline = time.monotonic() + 60.0
+    while requests_in(folder) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 class Slow(Scripted):
+    """Takes no step while there are requests that the driver has not taken up."""
+
     pause_s = 0.05
+
+    def step(self) -> dict[str, Any]:
+        wait_until_taken(self.job.experiment)
+        return super().step()
 
 
 def trial_job(folder: Path, number: int = 0, **fields: Any) -> TrialJob:

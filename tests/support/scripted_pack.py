@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from places import Places
 from pydantic import ValidationError
 from ray import tune
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
-from scripted import Scripted, experiment
+from scripted import Scripted, experiment, wait_until_taken
 
 from trainables.specs.job import TrialResult
 from trainables.specs.pack import Packing, PackJob, PackOrders, PackResult, WhyLanes
@@ -129,10 +130,11 @@ class WithMoreMemory(Decides):
 
 
 class SlowPack(ScriptedPack):
-    """Takes a moment for each step, so that a sweep can be disturbed."""
+    """Takes a moment for each step, so that a sweep can be disturbed, and none while a request waits."""
 
     def step(self) -> dict[str, Any]:
         time.sleep(0.05)
+        wait_until_taken(self.job.experiment)
         return super().step()
 
 
@@ -183,9 +185,7 @@ class FakeTune:
             paused=lambda: self.recorder.history.paused,
             end=SearchEnd(given, self.recorder),
         )
-        limits = limits_of(
-            given.resources, given.search, given.scheduler, trials=given.trials_expected, gpus=0.0
-        )
+        limits = limits_of(given.resources, given.search, given.scheduler, trials=given.trials_expected)
         assert limits is not None
         of = Composition(given, folder, self.recorder)
         if resting is not None and isinstance(rule, PopulationRule):
@@ -194,7 +194,7 @@ class FakeTune:
             self.study,
             self.recorder,
             configure=ConfigurePacks(of, folder, limits.lanes),
-            places=lambda: self.places,
+            places=Places(lambda: self.places),
             limits=limits,
             folder=folder,
         )
@@ -212,6 +212,7 @@ class FakeTune:
         self.finished = False
         self._ids = 0
         self._tune_controller = self  # Ray hands the scheduler a wrapper
+        self._stopped_trials = self._failed_trials = frozenset[Any]()
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:
         """Ray's snapshot."""

@@ -38,6 +38,7 @@ def _fresh(code: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_a_worker_imports_only_what_its_first_trial_needs() -> None:
     from tuning.run.early_imports import FOR_TRIALS
 
@@ -62,6 +63,7 @@ print(asked)
     assert _fresh(code) == ["[]"]
 
 
+@pytest.mark.slow
 def test_the_deferred_function_of_the_loss_is_scipys() -> None:
     code = """
 import trainables.library_imports, sys
@@ -77,6 +79,7 @@ print(minimize.__module__)
     assert _fresh(code) == ["False True module", "scipy.optimize._minimize"]
 
 
+@pytest.mark.slow
 def test_transformers_has_the_same_models_as_after_a_plain_import() -> None:
     code = """
 import sys, transformers.models as models

@@ -29,7 +29,7 @@ from trainables.specs.owner import Owner
 from trainables.specs.parent import IN_TRAINING
 from trainables.specs.report import Report
 from trainables.specs.trial import TrialConfig, config_digest
-from trainables.storage_paths import Place, StorePath
+from trainables.storage_paths import PART, Place, StorePath
 from trainables.training.lr_schedule import Plateau
 from trainables.training.optimizer import load_optimizer
 from trainables.training.state import BestReport, TrialState
@@ -268,24 +268,30 @@ def write_packed(payload: bytes, path: Place, ours: Ours = always, *, durable: b
     """
     digest = hashlib.sha256(payload)
     head = MAGIC + digest.digest()
-    if isinstance(path, StorePath):
+
+    def require_ours() -> None:
         if not ours():
             raise StaleStartError(_STALE)
+
+    if isinstance(path, StorePath):
         try:
-            path.write_bytes(head, payload)
+            path.write_bytes(head, payload, ready=None if ours is always else require_ours)
         except StorageError as error:
             raise StorageError(f"{error}; the previous checkpoint is kept") from error
         return digest.hexdigest()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = path.with_name(f".{path.name}.{os.getpid()}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed while writing
+        for left in path.parent.glob(f".{path.name}.*{PART}"):  # of a worker that was killed while writing
+            require_ours()  # or it is of the worker that writes now
             left.unlink(missing_ok=True)
         write_file(part, head, payload, durable=durable)
-        if not ours():
-            part.unlink()
-            raise StaleStartError(_STALE)
+        require_ours()
         rename_file(part, path, durable=durable)
+    except StaleStartError:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
     except OSError as error:
         with suppress(OSError):  # a read-only disk refuses this too
             part.unlink(missing_ok=True)

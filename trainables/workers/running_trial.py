@@ -35,7 +35,7 @@ from trainables.specs.job import Failure, TrialJob, TrialResult
 from trainables.specs.owner import Owner
 from trainables.specs.report import Report
 from trainables.start_number import newest_start
-from trainables.storage_paths import place
+from trainables.storage_paths import StorePath, place
 from trainables.training.begin_from_parent import begin_from_parent
 from trainables.training.checkpoint import (
     check_owner,
@@ -192,8 +192,9 @@ class RunningTrial:
         """Save if the sweep is about to end, and tell the driver that it is done; once."""
         if self._halt.exists() and not (self._folder / HALTED).exists():
             self.save_now()
-            with suppress(OSError):
-                (self._folder / HALTED).touch()
+            if not self.lost and self._ours():  # or the driver would not wait for the newer start's state
+                with suppress(OSError):
+                    (self._folder / HALTED).touch()
 
     def note(self, text: str) -> None:
         """Write to the trial's log."""
@@ -202,7 +203,7 @@ class RunningTrial:
     def leave(self) -> None:
         """End it here: try for the last time to write best weights that did not fit on the disk."""
         self.state = None  # so that the next model can take its memory
-        if self._best is None or self._kept() or self.lost:
+        if self._best is None or self._kept() or self.lost or not self._ours():
             return
         self.note("its best weights are not kept")
         self._best = None
@@ -218,6 +219,9 @@ class RunningTrial:
         self._baseline = self._measured_baseline(engine, job.experiment / BASELINE_CLAIM)
         last = self._checkpoints / LAST_STATE
         state = None
+        if begun and isinstance(self._checkpoints, StorePath) and self._ours():
+            with suppress(StorageError):
+                self._checkpoints.remove_parts()
         # So a store that does not answer at this moment does not fail a new trial.
         if (begun or isinstance(last, Path)) and last.exists():
             try:
@@ -260,7 +264,7 @@ class RunningTrial:
             return engine.baseline_metrics()
         except Exception:  # this trial must not fail for it; another worker may try
             self.note(traceback.format_exc())
-            claim.unlink(missing_ok=True)
+            _give_back(claim, self.job.trial)
             return None
 
     # --- saving ---------------------------------------------------------------------------------
@@ -383,3 +387,10 @@ def _first_to(path: Path, trial: int) -> bool:
     with suppress(OSError), os.fdopen(descriptor, "w") as file:
         file.write(str(trial))
     return True
+
+
+def _give_back(path: Path, trial: int) -> None:
+    """Remove the claim of a trial's worker, unless another one has it by now."""
+    with suppress(OSError):
+        if path.read_text(encoding="ascii") in ("", str(trial)):  # nothing could be written on a full disk
+            path.unlink()

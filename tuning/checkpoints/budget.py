@@ -240,6 +240,8 @@ class Budget:
         if new := [each for each in removals if each.name not in recorded]:
             names, size = [each.name for each in new], sum(each.bytes for each in new)
             self._recorder.record(RemovedRecord(trial=number, files=names, bytes=size))
+        else:
+            self._recorder.require_ours()  # the trial may have started again under another driver
         for each in removals:
             try:
                 self._file(number, each.name).unlink(missing_ok=True)

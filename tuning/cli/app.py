@@ -21,6 +21,7 @@ from typer.main import get_command
 
 from tuning.cli.bash_completion import VARIABLE, answer_completion
 from tuning.cli.errors import ErrorReportingGroup
+from tuning.messages import print_answer
 
 
 class CommandEntry(NamedTuple):
@@ -116,7 +117,7 @@ COMMANDS = {
     "cluster": CommandEntry(
         "tuning.cli.cluster.cluster",
         CLUSTER,
-        "List the profiles for `adaptertune submit`, with where they come from, or print one of them.",
+        "Check the nodes of a cluster before a sweep; or list the profiles for `adaptertune submit`.",
     ),
     "best": CommandEntry(
         "tuning.cli.results.best", RESULTS, "Rank the trials of one or several experiments."
@@ -245,7 +246,7 @@ def _print_version(ctx: typer.Context, asked: bool) -> None:
     if asked and not ctx.resilient_parsing:
         from tuning.cli.version import version_lines
 
-        typer.echo("\n".join(version_lines()))
+        print_answer("\n".join(version_lines()))
         raise typer.Exit
 
 

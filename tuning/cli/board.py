@@ -367,7 +367,7 @@ class Board:
                 str(trial.number),
                 f"{trial.epoch:g}/{self.epochs(trial.number):g}",
                 "–" if value is None else f"{value:.4f}",
-                format_settings(trial.params, self._experiment.scaled_rates(trial.params)),
+                Text(format_settings(trial.params, self._experiment.scaled_rates(trial.params))),
             )
         if len(self.running) > most:
             table.add_row("", "", "", f"… and {len(self.running) - most} more")

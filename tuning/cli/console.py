@@ -54,12 +54,13 @@ def print_columns(
     *,
     caption: str = "",
     numeric: Collection[int] = (),
+    narrow: bool = False,
 ) -> None:
     """Print a table with its title and caption.
 
-    numeric: the columns that are aligned to the right.
+    numeric: the columns that are aligned to the right.  narrow: columns closer to each other.
     """
-    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    grid = Grid(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0) if narrow else (0, 1), pad_edge=False)
     for place, column in enumerate(columns):
         right = place in numeric
         grid.add_column(Text(column), justify="right" if right else "left", no_wrap=right, overflow="fold")

@@ -16,14 +16,12 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from trainables.yaml_aliases import OFTEN, repeated_too_often
 from tuning.experiment.file_errors import FileError, Location, Path, dotted_key
 
 DEEPEST = 50
 """The most levels of nested lists and mappings."""
-REPEATED = 100_000
-"""The most values that aliases may add to those that are written out."""
 _DEEP = f"is nested too deeply: at most {DEEPEST} levels of lists and mappings"
-_OFTEN = f"aliases that refer to aliases repeat values more than {REPEATED:,} times; write out what is meant"
 _TAG = "tag:yaml.org,2002:"
 _CONSTANTS = {"true": True, "false": False}
 _INFINITE = {".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
@@ -55,8 +53,8 @@ def read_yaml(text: str, *, where: Location | None = None) -> Document:
         document.errors.append(FileError(where or _too_deep(text), "", _DEEP))
         return document
     if node is not None:
-        if (line := _too_often(node)) is not None:
-            document.errors.append(FileError(where or line, "", _OFTEN))
+        if (line := repeated_too_often(node)) is not None:
+            document.errors.append(FileError(where or line, "", OFTEN))
             return document
         document.where[()] = where or node.start_mark.line + 1
         document.value = _Builder(document, where).build(node, ())
@@ -161,32 +159,6 @@ class _Builder:
 
     def _error(self, node: Node, path: Path, rule: str) -> None:
         self._document.errors.append(FileError(self._line(node), dotted_key(path), rule))
-
-
-def _too_often(root: Node) -> int | None:
-    """The line of the first value that aliases make too large; None if there is none.
-
-    Nine aliases of nine aliases, ten times over, are a hundred bytes and three thousand million values.
-    """
-    sizes: dict[int, int] = {}
-    to_see: list[tuple[Node, bool]] = [(root, False)]
-    while to_see:
-        node, seen = to_see.pop()
-        if seen:
-            sizes[id(node)] = 1 + sum(sizes[id(each)] for each in _below(node))
-            if sizes[id(node)] > REPEATED + len(sizes):
-                return int(node.start_mark.line) + 1
-        elif id(node) not in sizes:
-            sizes[id(node)] = 1  # as it counts in itself, which `_Builder` reports
-            to_see.append((node, True))
-            to_see.extend((each, False) for each in _below(node))
-    return None
-
-
-def _below(node: Node) -> Sequence[Node]:
-    if isinstance(node, MappingNode):
-        return [each for pair in node.value for each in pair]
-    return node.value if isinstance(node, SequenceNode) else ()
 
 
 def _too_deep(text: str) -> int:

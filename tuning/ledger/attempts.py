@@ -159,8 +159,13 @@ class Attempt:
             claimed = os.open(claim_file(folder, number), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError as error:
             raise LedgerError(f"another driver of {folder.name} has just started") from error
-        with os.fdopen(claimed, "w", encoding="utf-8") as file:
-            file.write(json.dumps(said))
+        try:
+            with os.fdopen(claimed, "w", encoding="utf-8") as file:
+                file.write(json.dumps(said))
+        except BaseException:  # a claim of nobody known would be waited for
+            claim_file(folder, number).unlink(missing_ok=True)
+            attempt._beat.unlink(missing_ok=True)
+            raise
         attempt._thread.start()
         return attempt
 

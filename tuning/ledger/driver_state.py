@@ -26,6 +26,9 @@ SILENT_S = 30.0
 LOOK_S = 2 * BEAT_S + 1.0
 """How long a reader who cannot write waits to see whether the heartbeat goes on."""
 
+STOPS_WITHIN_S = 60.0
+"""How long a driver that takes over waits for the other one, if that goes on beating but does not stop."""
+
 UNCHANGED = 3
 """After so many looks that are `BEAT_S` apart, a heartbeat that stays the same says nothing of its driver."""
 
@@ -166,6 +169,29 @@ def wait_until_gone(folder: Path, sleep: Sleep = time.sleep) -> bool:
         if seen.beat != first.beat:
             return False
     return True
+
+
+def wait_until_stopped(folder: Path, taken_over: Claim, sleep: Sleep = time.sleep) -> None:
+    """Wait until the driver of an older attempt has stopped, which it does once it sees the newer one.
+
+    A frozen driver sees nothing: it is waited for until it was silent for `SILENT_S`. And one that beats, but
+    hangs, for `STOPS_WITHIN_S`. Both find the newer attempt before they write anything more.
+    """
+    waited = 0.0
+    while not _stopped(folder, taken_over) and waited < STOPS_WITHIN_S:
+        if waited == 0.0:
+            who = "the last driver" if taken_over.driver is None else taken_over.driver.told
+            say(f"taking over from {who}; waiting up to {STOPS_WITHIN_S:g} s until it has stopped")
+        sleep(1.0)
+        waited += 1.0
+
+
+def _stopped(folder: Path, claim: Claim) -> bool:
+    """Whether a driver has ended, or is silent; that its process lives says nothing, as it may be frozen."""
+    gone = claim.driver is not None and claim.driver.alive() is False
+    if gone or claim.of_copy or _beat_of(claim) == ENDED:
+        return True
+    return judge(Look(None, writable=True, age_s=_age_of(claim, folder, True))) is DriverState.DIED
 
 
 def _locked(path: Path) -> bool:

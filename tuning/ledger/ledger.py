@@ -25,7 +25,7 @@ from trainables.errors import LedgerError, StorageError, SupersededError
 from tuning.ledger.attempts import FOLDER as ATTEMPTS
 from tuning.ledger.attempts import Attempt, newest_claim
 from tuning.ledger.checksum import with_checksum
-from tuning.ledger.driver_state import LOCK, wait_until_gone
+from tuning.ledger.driver_state import LOCK, wait_until_gone, wait_until_stopped
 from tuning.ledger.history import History
 from tuning.ledger.lines import inconsistent, last_line_start, parse_line, read_lines
 from tuning.ledger.records import SCHEMA, ExperimentRecord, Record
@@ -98,26 +98,49 @@ class Ledger:
         return ledger
 
     @classmethod
-    def open(cls, folder: Path, sleep: Callable[[float], None] = time.sleep) -> Self:
+    def open(
+        cls, folder: Path, sleep: Callable[[float], None] = time.sleep, *, take_over: bool = False
+    ) -> Self:
         """Open an existing record to continue it; a torn last line is removed.
 
         Waits up to half a minute for a sign of life of the last driver, if that was on another machine and
         did not end in an orderly way. Raises LedgerError if there is no record, another driver writes it, or
         its end is damaged.
+
+        take_over: end a driver that runs in place of being refused: claim the next attempt, by which it knows
+        that it may write no more, wait until it has stopped or is silent, and take its lock away.
         """
         if not (folder / LEDGER).is_file():
             raise LedgerError(f"{folder} contains no experiment: {LEDGER} is missing")
-        with _locked(folder) as lock:
-            if not wait_until_gone(folder, sleep):
-                raise LedgerError(_another(folder))
-            whole = _whole_bytes(folder / LEDGER)
-            attempt = Attempt.claim(folder, above=_last_attempt(folder))
+        before = newest_claim(folder) if take_over else None  # a driver of before knows no attempts
+        if before is not None:
+            _whole_bytes(folder / LEDGER)  # a damaged one is refused before it costs a driver
+            attempt = _claimed(folder)
             try:
-                os.truncate(folder / LEDGER, whole)
-                return cls(folder, lock, attempt)
+                wait_until_stopped(folder, before, sleep)
+                with _locked(folder, take_away=True) as lock:
+                    return cls._continued(folder, lock, attempt)
             except BaseException:
                 attempt.end()
                 raise
+        with _locked(folder) as lock:
+            if not wait_until_gone(folder, sleep):
+                raise LedgerError(_another(folder))
+            _whole_bytes(folder / LEDGER)
+            attempt = _claimed(folder)
+            try:
+                return cls._continued(folder, lock, attempt)
+            except BaseException:
+                attempt.end()
+                raise
+
+    @classmethod
+    def _continued(cls, folder: Path, lock: FileLock, attempt: Attempt) -> Self:
+        """Raises LedgerError if yet another driver has taken over meanwhile, or the end is damaged."""
+        if attempt.superseded():
+            raise LedgerError(_another(folder))
+        os.truncate(folder / LEDGER, _whole_bytes(folder / LEDGER))
+        return cls(folder, lock, attempt)
 
     @property
     def attempt(self) -> int:
@@ -194,14 +217,23 @@ class Ledger:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[FileLock]:
-    """The lock of the driver, which is released if what follows fails. Raises LedgerError, StorageError."""
+def _locked(folder: Path, *, take_away: bool = False) -> Iterator[FileLock]:
+    """The lock of the driver, which is released if what follows fails. Raises LedgerError, StorageError.
+
+    take_away: if another driver holds it, put a new file in place of its file.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(folder / LOCK)
     try:
         # A reader holds the lock for a moment while it checks whether a driver is alive.
-        lock.acquire(timeout=2.0, poll_interval=0.05)
+        try:
+            lock.acquire(timeout=0.5 if take_away else 2.0, poll_interval=0.05)
+        except Timeout:
+            if not take_away:
+                raise
+            (folder / LOCK).unlink(missing_ok=True)
+            lock.acquire(timeout=2.0, poll_interval=0.05)
     except Timeout as error:
         raise LedgerError(_another(folder)) from error
     except OSError as error:
@@ -224,6 +256,14 @@ def _another(folder: Path) -> str:
         f"another driver is running {folder.name}{who}; watch it with"
         f" `adaptertune status {quote(str(folder))}` or end it with `adaptertune stop {quote(str(folder))}`"
     )
+
+
+def _claimed(folder: Path) -> Attempt:
+    """The claim of the next attempt. Raises LedgerError, StorageError."""
+    try:
+        return Attempt.claim(folder, above=_last_attempt(folder))
+    except OSError as error:
+        raise StorageError(_cannot_write(folder, error)) from error
 
 
 def _whole_bytes(record: Path) -> int:

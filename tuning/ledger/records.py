@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
 
 from tuning.ledger.outcomes import Ending, Outcome, SearchEndedBy, StoppedBy
 from tuning.ledger.parent import Parent
+from tuning.ledger.report_metrics import ReportMetrics
 
 SCHEMA = 1
 
@@ -226,7 +227,7 @@ class ReportRecord(Record):
     step: int
     objective: float | None
     """The running objective by its rule: the best so far, or that of this report."""
-    metrics: dict[str, float | None] = {}
+    metrics: ReportMetrics = ReportMetrics({})
     above_floor: tuple[float, float] | None = None
     """(low, high) of the objective minus its floor; for AP and AR only its sign is meant. See `Report`."""
     train_s: float = 0.0

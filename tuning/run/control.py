@@ -54,7 +54,10 @@ class Control:
             )
 
     def mark_stopped(self, number: int) -> None:
-        """Tell the trial's worker, in the middle of an epoch, to save nothing that is not in the ledger."""
+        """Tell the trial's worker, in the middle of an epoch, to save nothing that is not in the ledger.
+
+        This and the next two raise Halt if another driver has taken over.
+        """
         self._mark(STOPPED.format(number))
 
     def mark_paused(self, number: int) -> None:
@@ -62,12 +65,14 @@ class Control:
         self._mark(PAUSED.format(number))
 
     def _mark(self, name: str) -> None:
+        self._require_ours()  # the workers may be another driver's
         with suppress(OSError):  # a full disk keeps the worker from saving, too
             self._folder.mkdir(exist_ok=True)
             (self._folder / name).touch()
 
     def release_baseline(self, trials: Collection[int]) -> None:
         """Let another worker measure the baseline, if the one that died with these trials had begun to."""
+        self._require_ours()
         claim = self._folder.parent / BASELINE_CLAIM
         with suppress(OSError, ValueError):  # there is none, or it is one of before
             if int(claim.read_text(encoding="ascii")) in trials:

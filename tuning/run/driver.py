@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from signal import SIGINT
 
-from cluster.capacity import does_not_fit
+from cluster.capacity import Needs
 from cluster.connect import Cluster, connect
 from trainables.errors import StorageError
 from trainables.wording import plural
@@ -37,6 +37,8 @@ from tuning.run.prepared_data import (
     wait_for_data,
 )
 from tuning.run.ray_tuner import UNLIMITED, build_tuner
+from tuning.run.room.wait_for_room import wait_for_room
+from tuning.run.room.worker_needs import WorkerNeeds
 from tuning.run.saving import save_running
 from tuning.run.scoring import Scoring
 from tuning.run.sent_code import send_along
@@ -85,10 +87,11 @@ def drive_sweep(
         absolute_cache(),
         ExitStack() as viewed,  # the views are the last to go: they see the record closed
     ):
+        views: Views | None = None
         try:
             signals.check()
             claim_store_folder(of.experiment, of.recorder.history.header)
-            viewed.enter_context(_viewed(of))
+            views = viewed.enter_context(_viewed(of))
             signals.check()
             _run(of, prepare, address, signals)
             ending = Ending.FINISHED
@@ -102,6 +105,8 @@ def drive_sweep(
             # Nothing is recorded, so there is nothing to show; or the views are another driver's.
             if of.recorder.pending is not None or of.recorder.superseded():
                 viewed.pop_all()
+                if views is not None:
+                    views.abandon()
     history = of.recorder.before if of.recorder.pending else of.recorder.history
     return LaunchResult(of.folder, ending, history, signals.number)
 
@@ -164,12 +169,11 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     from tuning.scheduling.rule import PopulationRule
     from tuning.search.study import Study
 
-    experiment, resources = of.experiment, of.experiment.resources
+    experiment = of.experiment
     # All that may refuse the sweep comes first: until then nothing is recorded of a resume.
-    gpus = resources.gpus_of_worker(any_there=any(node.gpus for node in cluster.nodes()))
+    needs = WorkerNeeds(experiment.resources)
+    wait_for_room(cluster, needs, signals.check)
     _check_nodes(of, cluster)
-    if (error := does_not_fit(cluster.nodes(), cpus=resources.cpus, gpus=gpus)) is not None:
-        raise StorageError(error)
     control = Control(
         of.folder,
         halted=signals.noted,
@@ -177,9 +181,9 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
         require_ours=of.recorder.require_ours,
         left=of.left,
     )
-    asked_gpus = gpus if cluster.joined else None
+    reserved = needs(cluster.nodes()) if cluster.joined else None
     data = wait_for_data(
-        prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, nodes_gpus=asked_gpus
+        prepared, experiment, of.folder, of.recorder, stopped=control.end_asked, needs=reserved
     )
     record_earlier_trials(of.earlier, of.recorder)
     rule = build_sweep_rule(experiment, of.recorder)
@@ -214,11 +218,11 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
     name, searching = shell_name(of.folder), True
     while searching:
         searcher, scheduler = build_ray_parts(
-            of, study, rule, control, data=data, nodes=cluster.nodes, gpus=gpus, each_round=each_round
+            of, study, rule, control, data=data, nodes=cluster.nodes, needs=needs, each_round=each_round
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tuner = build_tuner(of, searcher, scheduler, gpus=gpus, scratch=cluster.scratch)
+            tuner = build_tuner(of, searcher, scheduler, scratch=cluster.scratch)
             try:
                 if searcher.begin():
                     tuner.fit()
@@ -232,7 +236,7 @@ def _fit(of: Composition, cluster: Cluster, prepared: Future[Path], signals: Sig
                 raise
     end_if_trials_are_paused(of.recorder, name)
     end_resting(rule, of.recorder, study)
-    _score(of, data, gpus, control)
+    _score(of, data, needs(cluster.nodes()), control)
     budget.finish()
     if late := requests_in(of.folder):
         say(
@@ -263,19 +267,11 @@ def _check_nodes(of: Composition, cluster: Cluster) -> None:
         say(note)
 
 
-def _score(of: Composition, prepared: Path, gpus: float, control: Control) -> None:
+def _score(of: Composition, prepared: Path, needs: Needs, control: Control) -> None:
     if of.scorer is not None:
         send_along(of.scorer.__module__)
-    resources = of.experiment.resources
-    tasks = TrialTasks(
-        of.experiment,
-        of.folder,
-        prepared,
-        cpus=resources.cpus,
-        gpus=gpus,
-        stopped=control.end_asked,
-    )
-    Scoring(tasks, most=resources.concurrent or UNLIMITED, scorer=of.scorer).run(of.recorder)
+    tasks = TrialTasks(of.experiment, of.folder, prepared, needs, stopped=control.end_asked)
+    Scoring(tasks, most=of.experiment.resources.concurrent or UNLIMITED, scorer=of.scorer).run(of.recorder)
     if of.scorer is not None:
         return  # it may score without weights
     if (reason := Timing(tasks).run(of.recorder)) is not None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from importlib import import_module
 
 from cluster.accelerators import count_likely_gpus
-from cluster.capacity import Node, count_slots
+from cluster.capacity import Needs, Node, count_slots
 from cluster.forked.start import can_fork
 from cluster.paused_collector import collector_paused
 from cluster.preloading import Preload
@@ -53,7 +53,7 @@ def preload_for(of: Composition) -> Preload:
     resources = of.experiment.resources
     found = count_likely_gpus()
     gpus = resources.gpus_of_worker(any_there=found > 0)
-    slots = count_slots([Node(cpus=count_usable_cpus(), gpus=found)], cpus=resources.cpus, gpus=gpus)
+    slots = count_slots([Node(cpus=count_usable_cpus(), gpus=found)], Needs(resources.cpus, gpus))
     at_once = min(slots, resources.concurrent or slots, of.experiment.search.trials or slots)
     if gpus:
         return Preload(FOR_GPU_TRIALS, at_once)

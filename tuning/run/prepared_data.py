@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from cluster.capacity import Needs
 from trainables.errors import ClusterError, DataError, ModelError
 from trainables.run_folder import SPLITS
 from trainables.specs.job import Job
@@ -58,11 +59,11 @@ def wait_for_data(
     recorder: Recorder,
     *,
     stopped: Callable[[], bool],
-    nodes_gpus: float | None = None,
+    needs: Needs | None = None,
 ) -> Path:
     """Wait for the prepared data, record them, and store their splits in the experiment's `folder`.
 
-    nodes_gpus: GPUs of a trial, on a cluster that others started; its nodes are asked for the data before
+    needs: what a worker reserves, on a cluster that others started; its nodes are asked for the data before
     a resume is recorded.
     Raises Halt when `stopped()` is true, and DataError for an objective without a value, or if the data
     have changed.
@@ -71,15 +72,13 @@ def wait_for_data(
         if stopped():
             raise Halt(Ending.INTERRUPTED)
     data, accept = prepared.result(), None
-    if recorder.pending is not None and nodes_gpus is not None:
-        accept = partial(
-            require_on_nodes, experiment=experiment, folder=folder, gpus=nodes_gpus, stopped=stopped
-        )
+    if recorder.pending is not None and needs is not None:
+        accept = partial(require_on_nodes, experiment=experiment, folder=folder, needs=needs, stopped=stopped)
     return record_data(data, experiment, folder, recorder, accept=accept)
 
 
 def require_on_nodes(
-    data: Path, experiment: Experiment, folder: Path, gpus: float, stopped: Callable[[], bool]
+    data: Path, experiment: Experiment, folder: Path, needs: Needs, stopped: Callable[[], bool]
 ) -> None:
     """Raise ClusterError if a node of the joined cluster cannot use the data; Halt when `stopped()`."""
     from cluster.health.node_data import data_errors
@@ -88,9 +87,9 @@ def require_on_nodes(
         if stopped():
             raise Halt(Ending.INTERRUPTED)
 
-    resources = experiment.resources
-    job = Job(experiment=folder, workload=experiment.workload, prepared=data, threads=resources.threads)
-    if errors := data_errors(job, cpus=resources.cpus, gpus=gpus, look=look):
+    threads = experiment.resources.threads
+    job = Job(experiment=folder, workload=experiment.workload, prepared=data, threads=threads)
+    if errors := data_errors(job, needs=needs, look=look):
         raise ClusterError("\n".join(errors))
 
 

@@ -1,43 +1,41 @@
-"""Lets Ray Tune forget the reports of trials that have ended."""
+"""Lets Ray Tune forget trials that have ended."""
 
 from __future__ import annotations
 
 from typing import Any
 
-_EACH_METRIC = ("metric_analysis", "metric_n_steps")
-"""Extremes and averages of each metric of each trial, which only Ray's own tables show."""
+from ray.tune.progress_reporter import TrialProgressCallback
+
+_HOLDS = ("_stopped_trials", "_failed_trials", "_trials_to_cache", "_live_trials")
 
 
-class EndedTrials:
-    """Ray's trials of a sweep that have ended, or are about to.
+def forget_ended(controller: Any) -> None:
+    """Drop Ray's trials that have ended, and that no worker is assigned to.
 
-    Ray keeps all of them until the sweep ends, with statistics of every metric: most of a driver's memory
-    after some thousand trials. The names are private (checked with Ray 2.60).
+    controller: Ray's `TuneController`. It keeps all trials until the sweep ends, with their configurations
+    and statistics of every metric: most of a driver's memory after some thousand trials. Nothing reads
+    them, as the record has their results. One stays, as Ray's `fit` fails at its end without any. The names
+    are private (checked with Ray 2.60).
     """
-
-    def __init__(self) -> None:
-        self._ending: list[Any] = []
-
-    def add(self, trial: Any) -> None:
-        """A trial ends; Ray reads its last result once more while it takes its worker away."""
-        self._ending.append(trial)
-
-    def forget(self) -> None:
-        """Drop the reports of those that have ended since the last call."""
-        still = []
-        for trial in self._ending:
-            if trial.is_finished():
-                _forget(trial)
-            else:
-                still.append(trial)
-        self._ending = still
+    for trial in [*controller._stopped_trials, *controller._failed_trials]:
+        if len(controller._trials) == 1:
+            return
+        if trial in controller._trial_to_actor:
+            continue
+        controller._trials.remove(trial)
+        for name in _HOLDS:
+            getattr(controller, name).discard(trial)
+        controller._trial_metadata.pop(trial.trial_id, None)
 
 
-def _forget(trial: Any) -> None:
-    kept = trial.run_metadata
-    for name in _EACH_METRIC:
-        getattr(kept, name, {}).clear()
-    # Not quite empty: for a trial without a result Ray would ask its worker.
-    kept.last_result = {key: kept.last_result[key] for key in ("trial_id", "done") if key in kept.last_result}
-    kept.last_result.setdefault("done", True)
-    trial.invalidate_json_state()
+class NothingShown(TrialProgressCallback):  # type: ignore[misc]
+    """In place of Ray's own table of results, which it does not show here, but keeps each trial for."""
+
+    def on_trial_result(self, iteration: int, trials: Any, trial: Any, result: Any, **info: Any) -> None:
+        """A report; nothing to do."""
+
+    def on_trial_error(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """A worker's death; nothing to do."""
+
+    def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+        """A trial's end; nothing to do."""

@@ -19,6 +19,7 @@ from tuning.run.proposed_jobs import Configure, ConfigurePacks
 from tuning.run.ray_scheduler import ControlledScheduler, RecordingScheduler
 from tuning.run.ray_searcher import OptunaSearcher
 from tuning.run.results import Results
+from tuning.run.room.worker_needs import WorkerNeeds
 from tuning.scheduling.rule import StoppingRule
 from tuning.search.study import Study
 
@@ -31,24 +32,24 @@ def build_ray_parts(
     *,
     data: Path,
     nodes: Callable[[], Iterable[Node]],
-    gpus: float,
+    needs: WorkerNeeds,
     each_round: Callable[[], None],
 ) -> tuple[OptunaSearcher | PackSearcher, ControlledScheduler]:
     """The searcher and the scheduler of a sweep.
 
-    data: the folder of prepared data.  gpus: those of a worker.  each_round: called in each round of Ray's
-    loop.
+    data: the folder of prepared data.  needs: what a worker reserves.  each_round: called in each round of
+    Ray's loop.
     """
     experiment, resources = of.experiment, of.experiment.resources
     results = Results(rule, of.recorder, study)
-    limits = packing_limits(of, gpus)
+    limits = packing_limits(of)
     noun = "trial" if limits is None else "worker"
 
     def log_capacity(before: int, now: int) -> None:
         change = "joined" if now > before else "left"
         say(f"nodes have {change}: {plural(now, noun)} at once, {before} before")
 
-    capacity = Capacity(nodes, resources.cpus, gpus, resources.concurrent, changed=log_capacity)
+    capacity = Capacity(nodes, needs, resources.concurrent, changed=log_capacity)
     if limits is None:
         _say_what_it_means(of, capacity())
         return (
@@ -82,7 +83,7 @@ def _say_what_it_means(of: Composition, at_once: int) -> None:
             say(note)
 
 
-def packing_limits(of: Composition, gpus: float) -> Limits | None:
+def packing_limits(of: Composition) -> Limits | None:
     """The limits of packs; None without packs, as with a trainable that takes one trial at a time."""
     experiment = of.experiment
     if of.trainable is not None and not getattr(of.trainable, "takes_packs", False):
@@ -96,5 +97,4 @@ def packing_limits(of: Composition, gpus: float) -> Limits | None:
         experiment.search,
         experiment.scheduler,
         trials=experiment.trials_expected,
-        gpus=gpus,
     )

@@ -17,7 +17,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from tuning.ledger.outcomes import Ending, Outcome
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.run.control import Control
-from tuning.run.ray_memory import EndedTrials
+from tuning.run.ray_memory import forget_ended
 from tuning.run.ray_searcher import NotKept
 from tuning.run.results import Results
 from tuning.search.study import Study
@@ -55,6 +55,7 @@ class ControlledScheduler(NotKept, FIFOScheduler):  # type: ignore[misc]
             _keep_one_snapshot(tune_controller._tune_controller)  # private; checked against Ray 2.60
         self.controller = tune_controller
         self.obey(tune_controller)
+        forget_ended(tune_controller._tune_controller)
 
     def obey(self, tune_controller: Any) -> None:
         """Carry out what is asked. tune_controller: Ray's; None if no trial runs."""
@@ -97,12 +98,6 @@ class RecordingScheduler(ControlledScheduler):
         self._study = study
         self._retries = retries
         self._deaths: Counter[int] = Counter()
-        self._ended = EndedTrials()
-
-    def obey(self, tune_controller: Any) -> None:
-        """Carry out what is asked; then let Ray forget what has ended."""
-        super().obey(tune_controller)
-        self._ended.forget()
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
         """A worker died: the study proposes its trial again, unless that has used up its retries.
@@ -110,7 +105,6 @@ class RecordingScheduler(ControlledScheduler):
         Ray's own retries lose a trial if its worker dies while the trial is swapped in.
         """
         self._control.require_ray()  # otherwise Ray's death would count as this trial's failure
-        self._ended.add(trial)
         number = trial.config["trial"]
         if self._results.lacks_baseline:
             self._control.release_baseline([number])
@@ -127,13 +121,10 @@ class RecordingScheduler(ControlledScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> str:
         """A report of a trial that is not done."""
         ended = self._results.take(trial.config["trial"], result)
-        if ended:
-            self._ended.add(trial)
         return str(TrialScheduler.STOP if ended else TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: Mapping[str, Any]) -> None:
         """The last report of a trial that is done, or the end of a trial that was stopped."""
-        self._ended.add(trial)
         number = trial.config["trial"]
         if not self._results.ended(number):
             self._results.take(number, result)

@@ -11,9 +11,11 @@ from typing import Any, Self
 
 from ray.tune.search import Searcher
 
+from cluster.capacity import Capacity, Needs
 from trainables.errors import AdaptertuneError
 from tuning.ledger.outcomes import Outcome
 from tuning.ledger.recorder import Recorder
+from tuning.run.room.worker_needs import reserving
 from tuning.search.proposal import NoProposal, Proposal
 from tuning.search.study import Study
 
@@ -43,14 +45,14 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
         recorder: Recorder,
         *,
         configure: Configure,
-        capacity: Callable[[], int],
+        capacity: Capacity,
     ) -> None:
         super().__init__()
         self._study = study
         self._recorder = recorder
         self._configure = configure
         self._capacity = capacity
-        self._live: dict[str, int] = {}
+        self._live: dict[str, Needs] = {}
         self._first: dict[str, Any] | str | None = None
 
     def begin(self) -> bool:
@@ -64,11 +66,12 @@ class OptunaSearcher(NotKept, Searcher):  # type: ignore[misc]
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next configuration; None while the cluster is full, FINISHED when none is left."""
-        if len(self._live) >= self._capacity():
+        if self._capacity.full(self._live.values()):
             return None
         found, self._first = self._first or self._next(), None
         if isinstance(found, dict):
-            self._live[trial_id] = found["trial"]
+            self._live[trial_id] = needs = self._capacity.needs
+            return reserving(found, needs)
         return found
 
     def _next(self) -> dict[str, Any] | str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tuning.run.composition import Composition
+from tuning.run.room.worker_needs import bundle_of
 from tuning.run.sent_code import trainable_of
 
 if TYPE_CHECKING:
@@ -18,17 +19,20 @@ UNLIMITED = 100_000
 
 
 def build_tuner(
-    of: Composition, searcher: Searcher, scheduler: TrialScheduler, *, gpus: float, scratch: Path
+    of: Composition, searcher: Searcher, scheduler: TrialScheduler, *, scratch: Path
 ) -> tune.Tuner:
     """Build the tuner of a sweep.
 
-    gpus: those of a worker.  scratch: the folder for Ray's files of the sweep, which nobody needs later.
+    Each trial's configuration has what its worker reserves, see `tuning.run.room.worker_needs`.
+    scratch: the folder for Ray's files of the sweep, which nobody needs later.
     """
     from ray import tune
     from ray.tune import CheckpointConfig, FailureConfig, RunConfig
 
+    from tuning.run.ray_memory import NothingShown
+
     return tune.Tuner(
-        tune.with_resources(trainable_of(of.trainable), {"CPU": of.experiment.resources.cpus, "GPU": gpus}),
+        tune.with_resources(trainable_of(of.trainable), bundle_of),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=scheduler,
@@ -45,6 +49,7 @@ def build_tuner(
             checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=0),  # the study restarts trials
             verbose=0,
+            callbacks=[NothingShown()],
             # Silent, too. In a notebook Ray's default would clear the cell's output, with our table.
             progress_reporter=tune.CLIReporter(),
         ),

@@ -13,6 +13,7 @@ from trainables.errors import ClusterError
 from tuning.ledger.outcomes import AT_REST, Ending, Outcome, StoppedBy
 from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import BaselineRecord, BuiltRecord, ReportRecord, StoppedRecord, UnsavedRecord
+from tuning.ledger.report_metrics import ReportMetrics
 from tuning.run.stopping.prune import prune
 from tuning.scheduling.rule import (
     Continue,
@@ -74,7 +75,7 @@ class Results:
             trial=number,
             epoch=float(result["epoch"]),
             objective=objective,
-            metrics=nested_part(report, "metrics"),
+            metrics=ReportMetrics(nested_part(report, "metrics")),
             above_floor=report.get("above_floor"),
             saved=nested_part(result, "saved"),
             outcome=report.get("outcome"),

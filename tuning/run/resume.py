@@ -46,6 +46,7 @@ def resume_experiment(
     trials: int | None = None,
     epochs: int | None = None,
     retry_failed: bool = False,
+    take_over: bool = False,
     move_data: Mapping[Any, str | os.PathLike[str]] | None = None,
     address: str | None = None,
     trainable: type[Any] | None = None,
@@ -58,7 +59,8 @@ def resume_experiment(
 
     trials: the total number of trials; at least as many as exist.  epochs: the budget of epochs in all, for
     an experiment that has one; at least as many as were run.  retry_failed: failed trials start
-    again, from their checkpoints if there are any.  move_data: where data are now, by the folder or file
+    again, from their checkpoints if there are any.  take_over: a driver that runs it stops, and this one goes
+    on; otherwise this one is refused.  move_data: where data are now, by the folder or file
     where they were; the same content must be there.  on_past: called with each existing record.
 
     A finished experiment trains nothing: scores that had failed are computed again; if there are none, its
@@ -69,7 +71,7 @@ def resume_experiment(
     are gone or have changed. Until all of this is checked, nothing is recorded.
     """
     folder = folder.absolute()
-    with Ledger.open(folder) as ledger:
+    with Ledger.open(folder, take_over=take_over) as ledger:
         with _collector_rests():
             past = tuple(read_records(folder))
             history = read_history(folder, past)

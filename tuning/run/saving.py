@@ -17,12 +17,16 @@ def save_running(of: Composition) -> None:
     if of.trainable is not None:
         return
     waiting = {trial_folder(of.folder, number) for number in of.recorder.unfinished()}
+    for folder in waiting:  # of a driver that was taken over as it ended
+        (folder / HALTED).unlink(missing_ok=True)
     (of.folder / CONTROL / HALT).parent.mkdir(exist_ok=True)
     (of.folder / CONTROL / HALT).touch()
     deadline = time.monotonic() + SAVE_WITHIN_S
     while waiting and time.monotonic() < deadline:
         time.sleep(0.1)
         waiting = {folder for folder in waiting if folder.is_dir() and not (folder / HALTED).exists()}
+    if of.recorder.superseded():  # meanwhile: the files are the other driver's now
+        return
     for number in of.recorder.unfinished():
         (trial_folder(of.folder, number) / HALTED).unlink(missing_ok=True)
     (of.folder / CONTROL / HALT).unlink(missing_ok=True)

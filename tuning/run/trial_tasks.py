@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.capacity import Needs
 from trainables.run_folder import BEST_WEIGHTS
 from trainables.storage_paths import Place
 from tuning.experiment.spec import Experiment
@@ -22,15 +23,14 @@ POLL_INTERVAL_S = 0.5
 class TrialTasks:
     """What all tasks after the search of an experiment need.
 
-    prepared: the folder of the prepared data.  cpus, gpus: those of one task.  stopped: whether a signal or
+    prepared: the folder of the prepared data.  needs: what one task reserves.  stopped: whether a signal or
     `adaptertune stop` asks for an end.
     """
 
     experiment: Experiment
     folder: Path
     prepared: Path
-    cpus: float
-    gpus: float
+    needs: Needs
     stopped: Callable[[], bool]
 
     def submitter(self, given: Callable[[Any], Any] | None, default: str) -> Callable[[Any], Any]:
@@ -40,7 +40,9 @@ class TrialTasks:
         from cluster.remote_call import call_by_name
 
         # Without a limit on calls, a worker on a GPU keeps its backbone for the next task.
-        options = {"num_cpus": self.cpus, "num_gpus": self.gpus, "max_retries": 0, "max_calls": 0}
+        needs = self.needs
+        options = {"num_cpus": needs.cpus, "num_gpus": needs.gpus, "memory": needs.memory or None}
+        options |= {"max_retries": 0, "max_calls": 0}
         if given is not None:
             remote = ray.remote(**options)(given)
             return lambda job: remote.remote(job)

@@ -196,6 +196,11 @@ class Tables:
         finally:
             self.release()
 
+    def abandon(self) -> None:
+        """Write nothing more, and release the lock: another driver writes the tables now."""
+        self._merged_away = []
+        self.release()
+
     def release(self) -> None:
         """Release the lock so that another process can write; may be called twice.
 
@@ -286,7 +291,7 @@ class Tables:
     def _connected(self) -> duckdb.DuckDBPyConnection:
         """A database in memory, kept open because creating one takes longer than writing a part."""
         if self._connection is None:
-            self._connection = connect_duckdb(threads=1)
+            self._connection = connect_duckdb(threads=1, caches=False)
         return self._connection
 
     @contextmanager

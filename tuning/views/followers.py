@@ -55,6 +55,12 @@ class Views:
         if isinstance(record, StartedRecord):
             self._begin()
 
+    def abandon(self) -> None:
+        """Write nothing more, in place of leaving: another driver has taken over. Waits for nothing."""
+        self._begun = True
+        for follower in self._followers:
+            follower.abandon()
+
     def _begin(self) -> None:
         if not self._begun:
             self._begun = True
@@ -130,6 +136,7 @@ class ViewThread:
         self._backlog = backlog
         self._failed = threading.Event()
         self._finishing = threading.Event()
+        self._abandoned = threading.Event()
         self._thread = threading.Thread(target=self._follow, name=f"view: {view.title}", daemon=True)
 
     def start(self) -> None:
@@ -150,6 +157,11 @@ class ViewThread:
         self._finishing.set()
         self._queue.put(None)
 
+    def abandon(self) -> None:
+        """Ask the thread to end and to write none of the queued records."""
+        self._abandoned.set()
+        self.finish()
+
     def wait(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` for the thread to end; return whether it has. A failed view is done."""
         if self._failed.is_set():
@@ -164,25 +176,29 @@ class ViewThread:
             self._history = None
             while self._take():
                 self._finishing.wait(PAUSE_S)
-            self._view.close()
+            if not self._abandoned.is_set():
+                self._view.close()
         except Exception as error:
-            self._fail(_reason(error))
-            _close_quietly(self._view)
+            if not self._abandoned.is_set():
+                self._fail(_reason(error))
+                _close_quietly(self._view)
+        if self._abandoned.is_set():
+            self._view.abandon()
 
     def _take(self) -> bool:
         """Pass the queued records to the view and let it settle. Returns whether there may be more."""
         record = self._queue.get()
-        while record is not None:
+        while record is not None and not self._abandoned.is_set():
             if self._failed.is_set():
                 raise RuntimeError
             self._view.observe(record)
             try:
                 record = self._queue.get_nowait()
             except queue.Empty:
-                self._view.settle()
-                return True
-        self._view.settle()
-        return False
+                break
+        if not self._abandoned.is_set():
+            self._view.settle()
+        return record is not None and not self._abandoned.is_set()
 
     def _fail(self, reason: str) -> None:
         if self._failed.is_set():

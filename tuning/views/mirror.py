@@ -63,6 +63,10 @@ class MirroredView:
         self._view.close()
         self._copy()
 
+    def abandon(self) -> None:
+        """See `View`."""
+        self._view.abandon()
+
     def _copy(self) -> None:
         self._copied_at = self._clock()
         try:

@@ -105,6 +105,13 @@ class ProcessView(RunsView):
         if process.returncode:
             raise self._error()
 
+    def abandon(self) -> None:
+        """See `View`. What the process has not written yet it does not write."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
     # --- the process --------------------------------------------------------------------------
 
     def arguments(self) -> list[str]:

@@ -92,6 +92,6 @@ class RunsView(View):
 
 def curve_values(record: ReportRecord) -> dict[str, float]:
     """The values of a report by the name of their curve, without those that are not finite."""
-    named = record.metrics | {"objective": record.objective, "epoch": record.epoch}
+    named = dict(record.metrics) | {"objective": record.objective, "epoch": record.epoch}
     named |= {"peak_mb": record.peak_mb, "seconds/train": record.train_s}
     return {name: value for name, value in named.items() if value is not None and math.isfinite(value)}

@@ -28,3 +28,10 @@ class View(Protocol):
 
     def close(self) -> None:
         """Close the view, after the last record or after a failure."""
+
+    def abandon(self) -> None:
+        """Write nothing more, also of what was held back: another driver writes the view now.
+
+        Called in place of `close`, and maybe before `begin`. The default does nothing.
+        """
+        return

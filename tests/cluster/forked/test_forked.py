@@ -225,6 +225,7 @@ def test_what_a_copy_prints_is_where_its_worker_prints(server: str) -> None:
     assert "said in the copy" in said
 
 
+@pytest.mark.slow
 def test_the_server_dies_with_the_driver(tmp_path: Path) -> None:
     code = """
 import os, sys, time

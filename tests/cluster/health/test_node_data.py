@@ -10,6 +10,7 @@ import pytest
 from data_makers import mask_folder
 from scripted import experiment
 
+from cluster.capacity import Needs
 from cluster.connect import connect
 from cluster.health.node_data import data_errors
 from trainables.preparation import prepare_workload
@@ -45,7 +46,7 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Job]:
 
 
 def errors(job: Job, **room: float) -> list[str]:
-    return data_errors(job, **{"cpus": 1.0, "gpus": 0.0} | room, look=lambda: None)
+    return data_errors(job, needs=Needs(**{"cpus": 1.0, "gpus": 0.0} | room), look=lambda: None)
 
 
 def test_a_node_with_the_same_files_is_fit_and_one_without_them_is_named(
@@ -65,4 +66,4 @@ def test_the_wait_ends_where_the_user_ends_it(job: Callable[[], Job]) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        data_errors(job(), cpus=1.0, gpus=0.0, look=ended)
+        data_errors(job(), needs=Needs(1.0, 0.0), look=ended)

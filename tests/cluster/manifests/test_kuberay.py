@@ -82,7 +82,10 @@ def test_head_and_workers_have_what_the_profile_asks_for() -> None:
         (container,) = pod["containers"]
         amounts = {"cpu": "4", "memory": "512Mi", "amd.com/gpu": "2"}
         assert container["resources"] == {"requests": amounts, "limits": amounts}
-        assert container["env"] == [{"name": "ADAPTERTUNE_CACHE", "value": "/experiments/.cache"}]
+        assert container["env"] == [
+            {"name": "RAY_worker_niceness", "value": "0"},
+            {"name": "ADAPTERTUNE_CACHE", "value": "/experiments/.cache"},
+        ]
         assert pod["nodeSelector"] == {"cloud.google.com/gke-accelerator": "nvidia-l4"}
         mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounts == {
@@ -134,23 +137,27 @@ def test_a_name_is_one_that_kubernetes_allows(folder: str, name: str) -> None:
 
 @pytest.fixture
 def attempt(tmp_path: Path) -> Any:
-    """Runs the driver's script with an `adaptertune` that notes its arguments and ends with a code."""
+    """Runs the driver's script with an `adaptertune` that notes what it is asked and ends with a code.
+
+    meanwhile: a shell line that runs before it ends.
+    """
     programs, storage, calls = tmp_path / "programs", tmp_path / "a b", tmp_path / "calls"
     programs.mkdir()
     (programs / "adaptertune").write_text(
-        f'#!/bin/sh\necho "$1" >> "{calls}"\n'
+        f'#!/bin/sh\necho "$1" $(echo "$*" | grep -o -e --take-over) >> "{calls}"\n'
         f'if [ "$1" = launch ] && [ "$CODE" != 2 ]; then mkdir -p "{storage}/nuclei"; '
-        f': > "{storage}/nuclei/ledger.jsonl"; fi\nexit "$CODE"\n'
+        f': > "{storage}/nuclei/ledger.jsonl"; fi\neval "$MEANWHILE"\nexit "$CODE"\n'
     )
     (programs / "adaptertune").chmod(0o755)
 
-    def run(code: int, **fields: Any) -> str:
+    def run(code: int, *, meanwhile: str = "", **fields: Any) -> str:
         script = documents(kuberay(storage=str(storage)), **fields)[0]["data"]["run.sh"]
         check_shell(script, tmp_path)
         calls.write_text("")
         done = subprocess.run(
             ["bash", "-c", script],
-            env=os.environ | {"PATH": f"{programs}:{os.environ['PATH']}", "CODE": str(code)},
+            env=os.environ
+            | {"PATH": f"{programs}:{os.environ['PATH']}", "CODE": str(code), "MEANWHILE": meanwhile},
             check=False,
         )
         assert done.returncode == code
@@ -160,11 +167,36 @@ def attempt(tmp_path: Path) -> Any:
 
 
 def test_a_later_attempt_continues_what_the_first_one_began(attempt: Any) -> None:
-    assert [attempt(75), attempt(75), attempt(0), attempt(0)] == ["launch", "resume", "resume", "resume"]
+    again = "resume --take-over"
+    assert [attempt(75), attempt(75), attempt(0), attempt(0)] == ["launch", again, again, again]
 
 
 def test_an_attempt_that_recorded_nothing_is_followed_by_another_launch(attempt: Any) -> None:
-    assert [attempt(2), attempt(2), attempt(1), attempt(0)] == ["launch", "launch", "launch", "resume"]
+    assert [attempt(2), attempt(2), attempt(1), attempt(0)] == [
+        "launch",
+        "launch",
+        "launch",
+        "resume --take-over",
+    ]
+
+
+def test_a_first_attempt_at_an_experiment_that_exists_takes_nothing_over(
+    attempt: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "a b" / "nuclei").mkdir(parents=True)
+    (tmp_path / "a b" / "nuclei" / "ledger.jsonl").write_text("")
+    refused = [attempt(2, experiment=None), attempt(2, experiment=None)]  # beside a driver that runs
+    assert [*refused, attempt(1, experiment=None)] == ["resume", "resume", "resume"]
+    assert attempt(0, experiment=None) == "resume --take-over"
+
+
+def test_an_attempt_that_was_taken_over_leaves_the_mark_to_the_later_one(
+    attempt: Any, tmp_path: Path
+) -> None:
+    mark = f"{tmp_path}/a b/jobs/nuclei-1.started"
+    meanwhile = f"mkdir '{tmp_path}/a b/nuclei'; : > '{tmp_path}/a b/nuclei/ledger.jsonl'; echo x > '{mark}'"
+    assert attempt(2, meanwhile=meanwhile) == "launch"
+    assert attempt(0) == "resume --take-over"
 
 
 def test_an_experiment_of_others_with_this_name_is_never_continued(attempt: Any, tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ RAY = """\
 #!{python}
 import os, sys, time
 open("{folder}/ray-" + ("head" if "--head" in sys.argv else "worker"), "w").write(str(os.getpid()))
+late = "{folder}/late-" + ("head" if "--head" in sys.argv else "worker")
+if os.path.exists(late):
+    os.unlink(late)
+    print("Exception: The current node timed out during startup. This could happen because")
+    sys.exit(1)
 if os.path.exists("{folder}/no-ray"):
     print("no luck today")
     sys.exit(3)
@@ -110,7 +115,8 @@ class Job:
         output = self.process.communicate(timeout=WITHIN_S)[0]
         deadline = time.monotonic() + WITHIN_S  # a process that was killed is gone a moment later
         for name in ("ray-head", "ray-worker"):
-            while (self.folder / name).exists() and _runs(int((self.folder / name).read_text())):
+            # Empty if it was killed while it wrote.
+            while (self.folder / name).exists() and _runs(int((self.folder / name).read_text() or 0)):
                 assert time.monotonic() < deadline, name
                 time.sleep(0.02)
         assert not list(self.folder.glob("at-*"))
@@ -242,15 +248,27 @@ def test_a_ray_that_does_not_start_fails_the_job(run: Job, broken: str, nodes: i
     assert not run.called("scontrol")
 
 
+@pytest.mark.parametrize("late", ["late-head", "late-worker"])
+def test_a_ray_that_misses_its_30_seconds_is_started_again(run: Job, late: str) -> None:
+    run.touch(late)
+    (run.folder / "end").write_text("0")
+    run.begin(nodes=2)
+    code, output = run.end()
+    assert code == 0
+    assert not (run.folder / late).exists()
+    assert ("started again" in output) == (late == "late-head")
+    assert run.called("driver").startswith("launch")
+
+
 @pytest.mark.parametrize(
     ("restarts", "new", "recorded", "command"),
     [
         (0, True, False, "launch"),
         (0, True, True, "launch"),  # the name is taken, which `launch` refuses
         (1, True, False, "launch"),
-        (1, True, True, "resume nuclei"),
-        (0, False, True, "resume nuclei"),
-        (2, False, True, "resume nuclei"),
+        (1, True, True, "resume nuclei --take-over --storage"),
+        (0, False, True, "resume nuclei --storage"),  # which another driver refuses
+        (2, False, True, "resume nuclei --take-over --storage"),
     ],
 )
 def test_a_job_that_starts_again_resumes(

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from exporting import trained
+from marks import slow
 from PIL import Image
 
 from tests.support.saved_detectors import KINDS, LABELS, MODERN, SIDE, save_detector
@@ -30,7 +31,7 @@ def loader_in(folder: Path) -> ModuleType:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("merge", [True, False], ids=["merged", "adapter"])
+@pytest.mark.parametrize("merge", [True, slow(False)], ids=["merged", "adapter"])
 def test_boxes_of_the_processor_are_those_of_predict(tmp_path: Path, kind: str, merge: bool) -> None:
     base = save_detector(tmp_path / "base", kind)
     classes = tuple(LABELS.values())

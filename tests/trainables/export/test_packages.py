@@ -88,6 +88,7 @@ def check(folders: list[Path], scratch: Path) -> None:
         assert ("does not load without" in text) == bool(needed)
 
 
+@pytest.mark.slow
 def test_an_adapter_that_needs_another_package_says_so(tmp_path: Path) -> None:
     check([exported("ADAMSS", tmp_path), exported("ADAMSS", tmp_path, merge=True)], tmp_path)
 

@@ -25,6 +25,7 @@ from exporting import (
     trained,
 )
 from huggingface_hub import constants
+from marks import slow
 from peft import PeftModel
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -191,8 +192,10 @@ def test_what_training_made_comes_out_of_its_checkpoint(
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("classes", "merge"),
-    [(("dog", "cat"), True), (("zebra", "emu", "gnu", "okapi"), False)],
-    ids=["known classes, merged", "new classes"],
+    [
+        slow(("dog", "cat"), True, id="known classes, merged"),
+        pytest.param(("zebra", "emu", "gnu", "okapi"), False, id="new classes"),
+    ],
 )
 def test_every_kind_of_detector(tmp_path: Path, kind: str, classes: tuple[str, ...], merge: bool) -> None:
     """Decoders that refine boxes have the head under a second name."""

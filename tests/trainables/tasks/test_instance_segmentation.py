@@ -205,7 +205,7 @@ def test_predictions_have_masks_in_the_images_own_pixels(saved: Path) -> None:
     assert none.summary().startswith("0 objects; the highest score is")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_overfits_eight_images(tmp_path: Path) -> None:
     folder = save_instance_detector(tmp_path / "model", mask_downsample_ratio=2)
     check_learns_by_heart(folder, tmp_path, epochs=450)

@@ -240,7 +240,7 @@ def on_a_store(tmp_path: Path, **fields: Any) -> tuple[TrialJob, Path]:
     return given(tmp_path / "sweep", checkpoints=f"file://{there}", **fields), there
 
 
-def refused(self: StorePath, *parts: bytes) -> None:
+def refused(self: StorePath, *parts: bytes, **how: Any) -> None:
     raise StorageError(f"{self}: the store refuses, or does not answer: no route to host")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -14,9 +15,12 @@ from marks import slow
 from packs import Driver
 
 from tests.trainables.conftest import actor_of, trial_job
-from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
+from trainables import storage_paths
+from trainables.run_folder import BEST_WEIGHTS, CONTROL, HALT, HALTED, LAST_STATE
 from trainables.specs.job import TrialJob
 from trainables.start_number import start_file, write_start
+from trainables.storage_paths import Place, StorePath
+from trainables.training import checkpoint
 from trainables.training.checkpoint import read_state, stored_digest
 from trainables.workers import running_trial
 from trainables.workers.packed_trainable import PackedTrainable
@@ -26,17 +30,29 @@ LORA = '{"adapter": "lora", "epochs": 3, "batch_size": 8}'
 FILES = (BEST_WEIGHTS, LAST_STATE)
 
 
-def started(experiment: Path, number: int, trial: int = 0, **fields: Any) -> TrialJob:
-    """A trial's job in its start of that number, as the driver makes it."""
-    file = start_file(experiment, trial)
+@pytest.fixture(params=["folder", "store"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Where the checkpoints of the experiment in `tmp_path` are."""
+    return tmp_path if request.param == "folder" else StorePath.of((tmp_path / "store").as_uri())
+
+
+def started(
+    experiment: Path, number: int, trial: int = 0, root: Place | None = None, **fields: Any
+) -> TrialJob:
+    """A trial's job in its start of that number, as the driver makes it. root: of the checkpoints."""
+    root = root or experiment
+    file = start_file(root, trial)
     write_start(file, number)
-    given = {"start": number, "starts": str(file), "save_every_epochs": 1.0} | fields
-    return trial_job(experiment, LORA, trial, **given)
+    given = {"start": number, "starts": str(file), "checkpoints": str(folder_of(root, trial))}
+    return trial_job(experiment, LORA, trial, **given, **{"save_every_epochs": 1.0} | fields)
 
 
-def contents(experiment: Path, trial: int = 0) -> list[bytes]:
-    folder = experiment / "trials" / f"{trial:04d}"
-    return [(folder / name).read_bytes() for name in FILES]
+def folder_of(root: Place, trial: int = 0) -> Place:
+    return root / "trials" / f"{trial:04d}"
+
+
+def contents(root: Place, trial: int = 0) -> list[bytes]:
+    return [(folder_of(root, trial) / name).read_bytes() for name in FILES]
 
 
 def finish(job: TrialJob) -> list[dict[str, Any]]:
@@ -48,37 +64,78 @@ def finish(job: TrialJob) -> list[dict[str, Any]]:
     return results
 
 
-def test_results_say_the_digests_of_both_files(tmp_path: Path) -> None:
-    results = finish(started(tmp_path, 1))
-    folder = tmp_path / "trials" / "0000"
+def test_results_say_the_digests_of_both_files(tmp_path: Path, root: Place) -> None:
+    results = finish(started(tmp_path, 1, root=root))
+    folder = folder_of(root)
     last: dict[str, str] = {}
     for result in results:
         last |= result["saved"]
     assert last == {name: stored_digest(folder / name) for name in FILES}
 
 
-def test_after_a_restart_the_first_report_says_what_is_there(tmp_path: Path) -> None:
-    actor = actor_of(started(tmp_path, 1))
+def test_after_a_restart_the_first_report_says_what_is_there(tmp_path: Path, root: Place) -> None:
+    actor = actor_of(started(tmp_path, 1, root=root))
     actor.step()
-    again = actor_of(started(tmp_path, 2)).step()
-    folder = tmp_path / "trials" / "0000"
+    again = actor_of(started(tmp_path, 2, root=root)).step()
+    folder = folder_of(root)
     assert again["saved"] == {name: stored_digest(folder / name) for name in FILES}
 
 
 @pytest.mark.parametrize("in_mid_epoch", [True, False])
 def test_a_worker_that_finds_a_newer_start_stops_and_writes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, in_mid_epoch: bool
+    tmp_path: Path, root: Place, monkeypatch: pytest.MonkeyPatch, *, in_mid_epoch: bool
 ) -> None:
-    actor = actor_of(started(tmp_path, 1))
+    actor = actor_of(started(tmp_path, 1, root=root))
     actor.step()
-    finish(started(tmp_path, 2))
-    before = contents(tmp_path)
+    finish(started(tmp_path, 2, root=root))
+    before = contents(root)
     monkeypatch.setattr(running_trial, "POLL_INTERVAL_S", 0.0 if in_mid_epoch else 1e9)
     last = actor.step()
     assert (last["done"], last["report"], last["failure"]) == (True, None, None)
     actor.cleanup()
-    assert contents(tmp_path) == before
-    assert read_state(tmp_path / "trials" / "0000" / LAST_STATE).held["step"] == 9
+    assert contents(root) == before
+    assert read_state(folder_of(root) / LAST_STATE).held["step"] == 9
+
+
+def test_a_start_that_comes_while_a_checkpoint_is_being_written_is_noticed(
+    tmp_path: Path, root: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither file gets its name. This worker wrote the trial's first checkpoints itself."""
+    monkeypatch.setattr(running_trial, "POLL_INTERVAL_S", 1e9)
+    actor = actor_of(started(tmp_path, 1, root=root))
+    actor.step()
+    before = contents(root)
+    written: list[str] = []
+    write_file, stream = checkpoint.write_file, storage_paths._stream
+
+    def to_a_folder(path: Path, *parts: bytes, durable: bool) -> None:
+        write_file(path, *parts, durable=durable)
+        written.append(path.name)
+        write_start(start_file(root, 0), 2)
+
+    def to_a_store(system: Any, path: str, parts: Any) -> None:
+        stream(system, path, parts)
+        if "/starts/" not in path:
+            written.append(path.rpartition("/")[2])
+            write_start(start_file(root, 0), 2)
+
+    monkeypatch.setattr(checkpoint, "write_file", to_a_folder)
+    monkeypatch.setattr(storage_paths, "_stream", to_a_store)
+    last = actor.step()
+    assert (last["done"], last["report"], last["failure"]) == (True, None, None)
+    assert len(written) == 1
+    assert contents(root) == before
+    folder = folder_of(root)
+    left = folder.files() if isinstance(folder, StorePath) else os.listdir(folder)
+    assert not [name for name in left if name.endswith(".part")]
+
+
+def test_what_a_worker_that_died_left_half_written_on_a_store_goes(tmp_path: Path) -> None:
+    root = StorePath.of((tmp_path / "store").as_uri())
+    actor_of(started(tmp_path, 1, root=root)).step()
+    (folder_of(root) / ".last.ckpt.f00.part").write_bytes(b"half")
+    finish(started(tmp_path, 2, root=root))
+    assert set(StorePath.files(folder_of(root))) == set(FILES)  # type: ignore[arg-type]
 
 
 def test_a_trial_of_a_pack_that_started_elsewhere_saves_nothing_and_its_partner_does(
@@ -100,8 +157,62 @@ def test_a_trial_of_a_pack_that_started_elsewhere_saves_nothing_and_its_partner_
     assert read_state(tmp_path / "trials" / "0001" / LAST_STATE).held["step"] == 9
 
 
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def fill(patch: pytest.MonkeyPatch) -> None:
+    """No file can be written any more, in a folder or on a store."""
+    patch.setattr(checkpoint, "write_file", full)
+    patch.setattr(storage_paths, "_stream", full)
+
+
+def test_best_weights_that_found_no_room_do_not_take_away_those_of_a_newer_start(
+    tmp_path: Path, root: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = actor_of(started(tmp_path, 1, root=root))
+    with monkeypatch.context() as patch:
+        fill(patch)
+        assert "the previous" in actor.step()["unsaved"]
+    finish(started(tmp_path, 2, root=root))
+    before = contents(root)
+    fill(monkeypatch)
+    actor.cleanup()
+    assert contents(root) == before
+
+
+def test_what_a_newer_start_is_writing_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running_trial, "POLL_INTERVAL_S", 1e9)
+    actor = actor_of(started(tmp_path, 1))
+    write_start(start_file(tmp_path, 0), 2)
+    writing = [tmp_path / "trials" / "0000" / f".{name}.999.part" for name in FILES]
+    for part in writing:
+        part.write_bytes(b"half")
+    assert actor.step()["done"]
+    assert [part.exists() for part in writing] == [True, True]
+
+
+@pytest.mark.parametrize("disk", ["sound", "full"])
+def test_it_does_not_say_that_it_has_saved_as_a_sweep_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk: str
+) -> None:
+    actor = actor_of(started(tmp_path, 1))
+    write_start(start_file(tmp_path, 0), 2)
+    (tmp_path / CONTROL).mkdir()
+    (tmp_path / CONTROL / HALT).touch()
+    if disk == "full":
+        fill(monkeypatch)
+    actor.running.save_if_halted()
+    assert not (tmp_path / "trials" / "0000" / HALTED).exists()
+    write_start(start_file(tmp_path, 0), 1)
+    actor.running.lost = False
+    actor.running.save_if_halted()
+    assert (tmp_path / "trials" / "0000" / HALTED).exists()
+
+
 FROZEN = """
 import sys
+from trainables import storage_paths
 from trainables.specs.job import TrialJob
 from trainables.workers import running_trial
 from trainables.workers.ray_trainable import AdapterTrainable

@@ -16,10 +16,11 @@ from trainables.run_folder import BEST_WEIGHTS, LAST_STATE
 from trainables.specs.workload import Direction
 from tuning.checkpoints import budget as checkpoint_budget
 from tuning.checkpoints.budget import Budget, Kept, best_trials, to_remove
+from tuning.ledger.attempts import Attempt
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger, read_records
 from tuning.ledger.outcomes import Outcome
-from tuning.ledger.recorder import Recorder
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import (
     EndedRecord,
     ExperimentRecord,
@@ -229,6 +230,28 @@ def test_a_trial_that_has_just_ended_may_still_be_written(drives: list[Drive], t
     assert (over.bytes, over.reason) == (300, "what is left belongs to trials that run, and to the best ones")
     drive.check(3)
     assert len(drive.records(OverBudgetRecord)) == 1  # said once
+
+
+def test_a_driver_that_was_taken_over_removes_nothing_more(
+    drives: list[Drive], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither what it would decide now, nor what it had recorded and could not remove then."""
+    drive = driven(drives, tmp_path / "sweep", budget_gb=1.5 * KB, keep_best=1)
+    for number in (0, 1):
+        drive.start(number)
+        drive.end(number, float(number))
+
+    def fail(path: Path, missing_ok: bool = False) -> None:
+        raise OSError("busy")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fail)
+        drive.check(2)
+    assert [record.trial for record in drive.records(RemovedRecord)] == [0]
+    Attempt.claim(drive.folder).end()
+    with pytest.raises(Halt):
+        drive.check(9)
+    assert drive.left(LAST_STATE) == [0, 1]
 
 
 def test_those_that_are_to_be_scored_keep_their_weights(drives: list[Drive], tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def test_a_trial_whose_weights_have_gone_is_not_scored_and_it_is_said_why(
 
 
 @pytest.mark.usefixtures("ray_once")
+@pytest.mark.slow
 def test_on_a_store_a_sweep_is_interrupted_resumed_scored_and_kept_within_its_budget(
     tmp_path: Path, given: dict[str, Any]
 ) -> None:

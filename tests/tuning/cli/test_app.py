@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from ablations import ran
+from marks import slow
 from recorded import LORA, Told, write
 from typer.testing import Result
 
@@ -193,7 +194,13 @@ READING = (
 )
 
 
-@pytest.mark.parametrize("arguments", READING, ids=" ".join)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        slow(each, id=" ".join(each)) if number % 3 else pytest.param(each, id=" ".join(each))
+        for number, each in enumerate(READING)
+    ],
+)
 def test_commands_that_read_import_nothing_heavy(readable: Path, arguments: tuple[str, ...]) -> None:
     """This makes them fast; `benchmarks/start_up.py` measures how fast they are."""
     _, found = imported_by(*arguments, cwd=readable, ADAPTERTUNE_STORAGE=str(readable))
@@ -202,8 +209,11 @@ def test_commands_that_read_import_nothing_heavy(readable: Path, arguments: tupl
 
 @pytest.mark.parametrize(
     "arguments",
-    [("importance", "many"), ("report", "digits"), ("ablation", "designed/digits-ablate-lora.rank")],
-    ids=" ".join,
+    [
+        slow(("importance", "many"), id="importance many"),
+        pytest.param(("report", "digits"), id="report digits"),
+        slow(("ablation", "designed/digits-ablate-lora.rank"), id="ablation of one"),
+    ],
 )
 def test_commands_that_compute_statistics_or_draw_import_neither_torch_nor_ray(
     readable: Path, arguments: tuple[str, ...]
@@ -218,7 +228,9 @@ def test_domains_imports_nothing_heavy(storage: Path, shifted: Path) -> None:
     assert found == ""
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [name if number % 5 == 0 else slow(name) for number, name in enumerate(COMMANDS)]
+)
 def test_the_help_of_a_command_imports_what_its_signature_needs_alone(name: str, tmp_path: Path) -> None:
     _, found = imported_by(name, "--help", cwd=tmp_path, names=(*HEAVY, *FOR_BODIES))
     assert found == ""

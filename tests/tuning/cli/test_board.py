@@ -46,6 +46,11 @@ def test_a_budget_of_epochs_and_the_end_of_the_search_are_shown(live: Path) -> N
     assert (board.search_ended, board.budget) == (None, 80)
 
 
+def test_brackets_in_a_setting_are_no_style(tmp_path: Path) -> None:
+    running = [Told(LORA | {"layers": "[query, value]"}, (0.3,), None)]
+    assert "layers=[query, value]" in text_of(board_of(write(tmp_path / "a", running, closed=None)), 1000.0)
+
+
 def test_the_floor_and_a_best_trial_that_is_no_better_are_shown(tmp_path: Path) -> None:
     lost = [Told(LORA, (0.31,), above_floor=((-0.1, 0.1),))]
     board = board_of(write(tmp_path / "lost", lost, floors=FLOORS))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,14 @@ from tuning.ledger.outcomes import Ending, Outcome
 from tuning.run.driver import LaunchResult
 
 
-def launched(monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending) -> None:
-
+def launched(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, outcome: Ending, number: int | None = None
+) -> None:
     from tuning.ledger.ledger import read_history
     from tuning.run.driver import LaunchResult
 
     def fake(*_: Any, **__: Any) -> LaunchResult:
-        return LaunchResult(folder, outcome, read_history(folder))
+        return LaunchResult(folder, outcome, read_history(folder), number)
 
     monkeypatch.setattr("tuning.cli.run.run_with_progress.run_sweep", fake)
 
@@ -49,18 +51,26 @@ def test_a_launch_with_domains_ends_with_their_table(
     assert f"adaptertune domains {shifted.name}" in out
 
 
+ENDINGS = pytest.mark.parametrize(
+    ("number", "code"),
+    [(None, 130), (signal.SIGINT, 130), (signal.SIGTERM, 75), (signal.SIGHUP, 75)],  # None: `stop`
+)
+
+
+@ENDINGS
 def test_an_interrupted_launch_says_what_is_kept(
-    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, code: int
 ) -> None:
-    launched(monkeypatch, storage / "digits", Ending.INTERRUPTED)
-    assert "Kept in" in run("launch", "quickstart", "--name", "new", code=130).stderr
+    launched(monkeypatch, storage / "digits", Ending.INTERRUPTED, number)
+    assert "Kept in" in run("launch", "quickstart", "--name", "new", code=code).stderr
 
 
+@ENDINGS
 def test_a_launch_interrupted_before_its_first_trial_keeps_nothing(
-    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., Result], storage: Path, monkeypatch: pytest.MonkeyPatch, number: int | None, code: int
 ) -> None:
-    launched(monkeypatch, write(storage / "none", ()), Ending.INTERRUPTED)
-    said = run("launch", "quickstart", "--name", "new", code=130).stderr
+    launched(monkeypatch, write(storage / "none", ()), Ending.INTERRUPTED, number)
+    said = run("launch", "quickstart", "--name", "new", code=code).stderr
     assert "before the first trial; nothing is kept, and the name none is free" in said
 
 

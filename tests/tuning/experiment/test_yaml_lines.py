@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import pytest
+
+from trainables import yaml_aliases
 from tuning.experiment.yaml_lines import dump_yaml as yaml_text
 from tuning.experiment.yaml_lines import read_yaml
 
@@ -40,8 +43,10 @@ def test_aliases_of_aliases_that_repeat_values_without_end_are_refused_before_th
     assert str(document.value["a7"]).count("x") == 3**7
 
 
-def test_a_long_list_without_aliases_is_no_repetition() -> None:
-    assert len(read_yaml("[" + "1, " * 120_000 + "1]").value) == 120_001
+def test_a_long_list_without_aliases_is_no_repetition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml_aliases, "REPEATED", 1000)
+    assert len(read_yaml("[" + "1, " * 1200 + "1]").value) == 1201
+    assert read_yaml(f"[&a [{'1, ' * 400}1], *a, *a, *a]").value is None
 
 
 def test_aliases_and_merges() -> None:

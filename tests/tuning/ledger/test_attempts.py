@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from elsewhere import on_another_machine
 
 from trainables.errors import LedgerError
 from tuning.ledger import attempts
-from tuning.ledger.attempts import ENDED, Attempt, Process, beat_file, claim_file, newest_claim
+from tuning.ledger.attempts import ENDED, FOLDER, Attempt, Process, beat_file, claim_file, newest_claim
+from tuning.ledger.driver_state import DriverState, driver_state
 from tuning.ledger.ledger import LEDGER
 
 
@@ -118,3 +121,20 @@ def test_a_claim_that_cannot_be_read_still_counts(folder: Path, text: str) -> No
     claim = newest_claim(folder)
     assert claim is not None
     assert (claim.number, claim.driver) == (1, None)
+
+
+def test_a_claim_that_a_full_disk_cuts_off_is_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int, *_: Any, **__: Any) -> Any:
+        os.close(descriptor)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    Attempt.claim(folder).end()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdopen", full)
+        with pytest.raises(OSError, match="No space left"):
+            Attempt.claim(folder)
+    claim = newest_claim(folder)
+    assert claim is not None
+    assert (claim.number, claim.driver) == (1, Process.this())
+    assert driver_state(folder) is DriverState.ENDED  # the next one has nobody to wait for
+    assert sorted(file.name for file in (folder / FOLDER).iterdir()) == ["000001.beat", "000001.json"]

@@ -107,3 +107,18 @@ def test_requests_are_not_taken_from_a_driver_that_has_taken_over(tmp_path: Path
     with pytest.raises(Halt):
         Control(tmp_path, clock, require_ours=refuse).requests()
     assert (tmp_path / CONTROL / "stop").exists()
+
+
+def test_workers_of_a_driver_that_has_taken_over_are_told_nothing(tmp_path: Path) -> None:
+    def refuse() -> None:
+        raise Halt(Ending.FAILED)
+
+    control = Control(tmp_path, require_ours=refuse)
+    (tmp_path / BASELINE_CLAIM).write_text("3")
+    with pytest.raises(Halt):
+        control.mark_stopped(3)
+    with pytest.raises(Halt):
+        control.mark_paused(3)
+    with pytest.raises(Halt):
+        control.release_baseline([3])
+    assert [path.name for path in tmp_path.iterdir()] == [BASELINE_CLAIM]

@@ -10,14 +10,18 @@ from pathlib import Path
 import pytest
 from marks import slow
 from recorded import LORA, Told, write
-from scripted import Scripted, Sweeps, experiment
+from scripted import Scripted, Sweeps
+from scripted_pack import FakeTune
 
 from trainables.errors import StorageError
 from trainables.specs.job import TrialJob
 from trainables.specs.pack import PackJob
 from tuning.ledger.ledger import LEDGER, Ledger, read_history
 from tuning.ledger.records import ResumedRecord
+from tuning.run.composition import Composition
+from tuning.run.proposed_jobs import Configure, ConfigurePacks
 from tuning.run.resume import resume_experiment
+from tuning.search.proposal import Proposal
 
 
 @pytest.fixture
@@ -64,8 +68,15 @@ def test_a_line_that_the_disk_did_not_take_is_taken_back(
     assert (folder / LEDGER).read_bytes() == before
 
 
-def test_the_jobs_say_so() -> None:
-    assert not experiment().durable
-    assert experiment(durability="disk").durable
-    for job in (TrialJob, PackJob):
-        assert job.model_fields["durable"].default is False
+@pytest.mark.parametrize("asked", ["os", "disk", None])
+def test_the_jobs_of_trials_and_packs_say_so(tmp_path: Path, asked: str | None) -> None:
+    tune = FakeTune(tmp_path / "sweep", **({} if asked is None else {"durability": asked}))
+    of = Composition(tune.experiment, tune.folder, tune.recorder)
+    proposal = tune.study.propose()
+    assert isinstance(proposal, Proposal)
+    tune.recorder.record(proposal.started())
+    alone: TrialJob = Configure(of, tmp_path)(proposal)["job"]
+    packs = ConfigurePacks(of, tmp_path, 2)
+    pack: PackJob = packs.pack(0, tmp_path / "orders")["job"]
+    member = pack.job_of(packs.trial(proposal, None))
+    assert [job.durable for job in (alone, pack, member)] == [asked == "disk"] * 3

@@ -57,6 +57,7 @@ def test_without_forks_the_workers_import_everything_themselves(monkeypatch: pyt
     assert (asked.modules, asked.forked) == (FOR_TRIALS, ())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not can_fork(), reason="workers are copies on Linux only")
 def test_what_is_copied_has_not_imported_ray() -> None:
     code = f"""

@@ -121,6 +121,7 @@ def test_a_sweep_runs_to_its_end_and_the_record_holds_it(
     assert (result.folder / "ledger.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_as_many_trials_run_at_once_as_the_cluster_or_the_file_says(sweep: Sweeps) -> None:
     def most_at_once(result: LaunchResult) -> int:
         now = most = 0
@@ -276,9 +277,18 @@ def test_a_class_that_the_data_lacks_is_refused_before_any_trial(sweep: Sweeps) 
     assert sweep(objective={"metric": "map/cat"}, search={"trials": 1}).outcome is Ending.FINISHED
 
 
-@pytest.mark.parametrize("needs", [{"cpus": 4096.0}, {"gpus": 64.0}])
-def test_resources_that_no_machine_has_are_refused(sweep: Sweeps, needs: dict[str, float]) -> None:
-    with pytest.raises(StorageError, match=r"lower resources\.cpus or resources\.gpus"):
+@pytest.mark.parametrize(
+    ("needs", "lower"),
+    [
+        ({"cpus": 4096.0}, r"lower resources\.cpus$"),
+        ({"gpus": 64.0}, r"lower resources\.cpus or resources\.gpus$"),
+        ({"memory_gb": 1e6}, r"lower resources\.cpus or resources\.memory_gb$"),
+    ],
+)
+def test_resources_that_no_machine_has_are_refused(
+    sweep: Sweeps, needs: dict[str, float], lower: str
+) -> None:
+    with pytest.raises(StorageError, match=lower):
         sweep(resources=needs)
     assert not (sweep.storage / "sweep").exists()
 

@@ -1,53 +1,75 @@
-"""What Ray keeps of the reports of a trial is dropped when the trial has ended, and not before."""
+"""Ray's trials are dropped when they have ended, so that a driver's memory does not grow with them."""
 
 from __future__ import annotations
 
+import gc
+import os
 from typing import Any
 
+import pytest
 from ray.tune.experiment import Trial
-from ray.tune.registry import register_trainable
 from scripted import Scripted, Sweeps
+from scripted_pack import ScriptedPack
 
-from tuning.run.ray_memory import EndedTrials
-from tuning.run.ray_scheduler import RecordingScheduler
-
-
-def reported(number: int) -> Trial:
-    """Ray's trial with three reports of a hundred metrics."""
-    register_trainable("scripted", Scripted)
-    trial = Trial("scripted", config={"trial": number}, trial_id=str(number), stub=True)
-    for report in range(3):
-        metrics = {f"metric_{i}": float(report + i) for i in range(100)}
-        trial.update_last_result(metrics | {"training_iteration": report + 1})
-    return trial
+from tuning.ledger.outcomes import Outcome
+from tuning.ledger.records import StartedRecord
+from tuning.run.ray_scheduler import ControlledScheduler
 
 
-def test_only_of_trials_that_have_ended() -> None:
-    trials, ended = [reported(0), reported(1)], EndedTrials()
-    for trial in trials:
-        assert len(trial.metric_analysis) >= 100
-        ended.add(trial)
-    trials[0].set_status(Trial.TERMINATED)
-    ended.forget()
-    assert trials[0].metric_analysis == trials[0].metric_n_steps == {}
-    assert trials[0].last_result == {"done": True, "trial_id": "0"}
-    assert len(trials[1].metric_analysis) >= 100
-    trials[1].set_status(Trial.ERROR)
-    ended.forget()
-    ended.forget()
-    assert trials[1].metric_analysis == {}
+@pytest.fixture
+def alive(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many of Ray's trials were alive in each round of its loop."""
+    counts: list[int] = []
+    choose = ControlledScheduler.choose_trial_to_run
 
-
-def test_a_sweep_holds_no_reports_of_its_ended_trials(sweep: Sweeps, monkeypatch: Any) -> None:
-    held: dict[str, int] = {}
-    choose = RecordingScheduler.choose_trial_to_run
-
-    def look(self: RecordingScheduler, controller: Any) -> None:
+    def look(self: ControlledScheduler, controller: Any) -> None:
         choose(self, controller)
-        held.update({t.trial_id: len(t.metric_analysis) for t in controller.get_trials() if t.is_finished()})
+        counts.append(sum(isinstance(each, Trial) for each in gc.get_objects()))
 
-    monkeypatch.setattr(RecordingScheduler, "choose_trial_to_run", look)
-    result = sweep(search={"trials": 6}, trial={"epochs": 3}, resources={"concurrent": 1})
-    assert len(result.history.trials) == 6
-    assert len(held) >= 5  # each but the last one was seen after its end
-    assert set(held.values()) == {0}
+    monkeypatch.setattr(ControlledScheduler, "choose_trial_to_run", look)
+    gc.collect()
+    return counts
+
+
+class DiesInEachThird(Scripted):
+    """The worker of each third trial dies, each time that it starts."""
+
+    def step(self) -> dict[str, Any]:
+        if self.job.trial % 3 == 2:
+            os._exit(1)
+        return super().step()
+
+
+@pytest.mark.exhaustive
+def test_trials_that_have_ended_are_dropped(sweep: Sweeps, alive: list[int]) -> None:
+    result = sweep(
+        DiesInEachThird,
+        search={"trials": 12},
+        trial={"epochs": 3},
+        scheduler={"asha": {"grace_epochs": 1, "reduction_factor": 2}},
+        resources={"concurrent": 2},
+        retries=1,
+    )
+    outcomes = [trial.outcome for trial in result.history.trials.values()]
+    assert [outcome is Outcome.FAILED for outcome in outcomes] == [False, False, True] * 4
+    starts = sum(isinstance(event, StartedRecord) for event in sweep.events)
+    assert starts == 16
+    # Two that run, and up to two whose ends Ray still carries out, and one that stays.
+    assert max(alive) <= 6
+
+
+def test_trials_of_packs_are_dropped(sweep: Sweeps, alive: list[int]) -> None:
+    result = sweep(
+        ScriptedPack,
+        space={
+            "adapter": {"choice": ["lora"]},
+            "lora.rank": {"choice": [1, 2, 3, 4, 5, 6, 7, 8]},
+            "learning_rate": {"float": [1e-5, 1e-1], "log": True},
+        },
+        search={"random": {}, "trials": 12},
+        trial={"epochs": 2},
+        resources={"concurrent": 2, "packing": 2},
+    )
+    assert {trial.outcome for trial in result.history.trials.values()} == {Outcome.COMPLETED}
+    assert len(result.history.trials) == 12
+    assert max(alive) <= 4

@@ -35,7 +35,7 @@ def composed(folder: Path, trainable: type[Any] | None = None, **resources: Any)
 def test_who_trains_in_packs(
     tmp_path: Path, trainable: type[Any] | None, resources: dict[str, Any], lanes: int | None
 ) -> None:
-    limits = packing_limits(composed(tmp_path / "sweep", trainable, **resources), 0.0)
+    limits = packing_limits(composed(tmp_path / "sweep", trainable, **resources))
     assert (None if limits is None else limits.lanes) == lanes
 
 
@@ -43,7 +43,7 @@ def test_where_workers_share_a_gpu_packing_is_off_and_that_is_said(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     auto, off = (composed(tmp_path / str(packing), gpus=0.5, packing=packing) for packing in ("auto", "off"))
-    assert packing_limits(off, 0.5) is None
+    assert packing_limits(off) is None
     assert capsys.readouterr().err == ""
-    assert packing_limits(auto, 0.5) is None
+    assert packing_limits(auto) is None
     assert "packing is off" in capsys.readouterr().err

@@ -40,10 +40,6 @@ class FakeTrial:
         self.config = {"trial": number}
         self.trial_id = str(number)
 
-    def is_finished(self) -> bool:
-        """Whether Ray has taken its worker away; `test_ray_memory` has trials of which it has."""
-        return False
-
     def init_local_path(self) -> None:
         """Ray's folder for it."""
 
@@ -52,6 +48,7 @@ class FakeController:
     def __init__(self, scheduler: RecordingScheduler, trials: list[FakeTrial]) -> None:
         self.scheduler, self.trials, self.stopped = scheduler, trials, []
         self._tune_controller = self  # Ray hands the scheduler a wrapper
+        self._stopped_trials = self._failed_trials = frozenset[Any]()
         self.snapshots: list[tuple[bool, bool]] = []
 
     def checkpoint(self, force: bool = False, wait: bool = False) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from marks import slow
+from marks import exhaustive, slow
 from scripted import Scripted, essence, experiment, prepared_in
 
 from trainables.errors import DataError, LedgerError, StorageError
@@ -61,7 +61,7 @@ def test_the_sweep_under_test_stops_some_trials(whole: Path) -> None:
     assert len(outcomes) == 10
 
 
-@pytest.mark.parametrize("share", [0.1, 0.55, *(slow(share) for share in (0.02, 0.4, 0.85, 0.97))])
+@pytest.mark.parametrize("share", [0.1, 0.55, *map(slow, (0.02, 0.97)), *map(exhaustive, (0.4, 0.85))])
 def test_cut_off_anywhere_it_ends_as_if_nothing_had_happened(
     whole: Path, tmp_path: Path, prepared: Path, share: float
 ) -> None:
@@ -89,7 +89,7 @@ def test_a_decision_that_was_made_or_due_is_carried_out(
         assert essence(folder) == essence(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_it_may_be_cut_off_again_and_again(whole: Path, tmp_path: Path, prepared: Path) -> None:
     folder = cut(whole, tmp_path / "0", 12)
     for again in range(1, 4):

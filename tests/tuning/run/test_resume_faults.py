@@ -289,9 +289,9 @@ def with_times(folder: Path, time_of: Callable[[int], float]) -> None:
 @pytest.mark.parametrize(
     "time_of",
     [
-        pytest.param(lambda i: 4e9 + i, id="set back before it was resumed"),
+        slow(lambda i: 4e9 + i, id="set back before it was resumed"),
         pytest.param(lambda i: 1e9 - 3600.0 * i, id="set back at each record"),
-        pytest.param(lambda i: 0.0, id="stood still"),
+        slow(lambda i: 0.0, id="stood still"),
     ],
 )
 def test_a_clock_that_goes_back_changes_nothing_but_the_times_shown(

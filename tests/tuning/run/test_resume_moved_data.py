@@ -58,7 +58,7 @@ def test_it_ends_as_if_nothing_had_moved(tmp_path: Path, launched: Begun) -> Non
     assert essence(twin) == essence(first)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_data_may_move_again(tmp_path: Path, launched: Begun) -> None:
     folder = launched(tmp_path)
     resumed(folder, trials=3, move_data=moved(tmp_path))
@@ -68,7 +68,7 @@ def test_data_may_move_again(tmp_path: Path, launched: Begun) -> None:
     assert resumed(folder, trials=5).outcome is Ending.FINISHED
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_parts_may_move_to_different_places(tmp_path: Path, launched: Begun) -> None:
     folder = launched(tmp_path)
     (tmp_path / "job1" / "own" / "masks").rename(tmp_path / "m")
@@ -91,7 +91,7 @@ def test_a_finished_sweep_learns_the_place_and_stays_finished(tmp_path: Path, la
     assert essence(folder)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_new_times_at_the_old_place_are_the_same_data(tmp_path: Path, launched: Begun) -> None:
     folder = launched(tmp_path)
     for path in (tmp_path / "job1").rglob("*.*"):
@@ -102,7 +102,7 @@ def test_new_times_at_the_old_place_are_the_same_data(tmp_path: Path, launched: 
 # --- an experiment from before content counted ------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_of_an_experiment_before_the_prepared_images_are_compared(
     tmp_path: Path, launched: Begun, capsys: pytest.CaptureFixture[str]
 ) -> None:

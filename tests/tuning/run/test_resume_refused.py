@@ -124,7 +124,7 @@ def test_a_sweep_that_fits_no_node_is_refused_without_a_trace(
 ) -> None:
     folder = launched(tmp_path)
     before = recorded(folder)
-    monkeypatch.setattr("tuning.run.driver.does_not_fit", lambda *_, **__: "no node has 64 CPUs")
+    monkeypatch.setattr("tuning.run.room.wait_for_room.does_not_fit", lambda *_, **__: "no node has 64 CPUs")
     with pytest.raises(StorageError, match="no node has 64 CPUs"):
         resumed(folder, trials=3, prepare=lambda _: tmp_path)
     assert recorded(folder) == before

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import exhaustive, slow
 from samplers import CASES
 from scripted import Scripted, essence, experiment
 from spaces import BELIEVED, NUMBERS
@@ -19,11 +20,12 @@ pytestmark = pytest.mark.usefixtures("ray_once")
 
 IN_TEST = "qmc"
 """The one that `make test` tries; `make test-slow` tries others."""
-IN_SLOW = ("gp", "cmaes", "nsga2", "NSGAIIISampler", "tpe, priors and a scaled rate")
+IN_SLOW = ("NSGAIIISampler", "tpe, priors and a scaled rate")
+IN_EXHAUSTIVE = ("gp", "cmaes", "nsga2")
 ASHA = {"asha": {"grace_epochs": 1.0, "reduction_factor": 3.0}}
 
 
-@pytest.mark.parametrize("name", [IN_TEST, *(pytest.param(name, marks=pytest.mark.slow) for name in IN_SLOW)])
+@pytest.mark.parametrize("name", [IN_TEST, *map(slow, IN_SLOW), *map(exhaustive, IN_EXHAUSTIVE)])
 def test_a_resumed_sweep_is_equal_whatever_its_sampler(name: str, tmp_path: Path, prepared: Path) -> None:
     parts: dict[str, Any] = {
         "search": CASES[name.partition(",")[0]] | {"trials": 10, "seed": 3},
@@ -48,6 +50,7 @@ def test_a_resumed_sweep_is_equal_whatever_its_sampler(name: str, tmp_path: Path
     assert essence(folder) == expected
 
 
+@pytest.mark.slow
 def test_a_resume_says_that_a_sampler_is_not_replayable(
     tmp_path: Path, prepared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

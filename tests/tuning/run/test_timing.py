@@ -9,6 +9,7 @@ import pytest
 from ray import cloudpickle
 from recorded import DOMAINS, SCORES, TRIALS, experiment, write
 
+from cluster.capacity import Needs
 from trainables.specs.job import Latency, TimingJob, TimingResult
 from tuning.ledger.ledger import Ledger, read_history
 from tuning.ledger.outcomes import Ending
@@ -50,7 +51,7 @@ def run(
             recorder.record(also)
         recorder.listen(events.append)
         asked = experiment(folder.name, data={"embedded": {"domain": "inverted"}, "domains": DOMAINS})
-        tasks = TrialTasks(asked, folder, folder / "data", cpus=1, gpus=0, stopped=stopped)
+        tasks = TrialTasks(asked, folder, folder / "data", Needs(1.0, 0.0), stopped=stopped)
         return Timing(tasks, timer).run(recorder), events
 
 

@@ -273,6 +273,7 @@ def test_faults_of_the_section(tmp_path: Path, search: str, fault: str) -> None:
 # --- a sweep ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_from_its_own_record_once_the_other_experiment_is_gone(tmp_path: Path) -> None:
     data = prepared_in(tmp_path / "data")
     given: dict[str, Any] = {"trainable": Scripted, "prepare": lambda _: data}

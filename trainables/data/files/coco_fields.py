@@ -25,6 +25,8 @@ SHOWN = 60
 EXACT = 2**53
 """Below, a float holds every whole number; from here on, two ids may have become one."""
 _WHOLE = re.compile(r"\s*([+-]?\d+)(?:\.0*)?\s*")
+_ENCODER = json.JSONEncoder(default=str, check_circular=False)
+"""Of a value that holds itself, as YAML allows, only as much as is shown is looked at."""
 _YES, _NO = frozenset({"1", "true", "yes"}), frozenset({"0", "false", "no", ""})
 
 
@@ -86,9 +88,16 @@ def not_a_key(value: Any) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as JSON, shortened for a message."""
-    text = json.dumps(value)
-    return text if len(text) <= SHOWN else text[:SHOWN] + "…"
+    """A value as JSON, shortened for a message. Of a large one only what is shown is looked at."""
+    text = ""
+    try:
+        for part in _ENCODER.iterencode(value):
+            text += part
+            if len(text) > SHOWN:
+                return text[:SHOWN] + "…"
+    except TypeError:  # a key that YAML allows and JSON does not
+        return text + "…"
+    return text
 
 
 class Keys:

@@ -21,6 +21,7 @@ from trainables.data.files.file_names import file_identity, walk_files
 from trainables.errors import DataError
 from trainables.specs.data import Split
 from trainables.wording import few, plural
+from trainables.yaml_aliases import OFTEN, repeated_too_often
 
 PARTS = {Split.TRAIN: "train", Split.VALIDATION: "val", Split.TEST: "test"}
 """The key of each part in `data.yaml`."""
@@ -119,8 +120,13 @@ def labels_of(image: Path) -> Path:
 
 def _mapping(file: Path, where: str) -> dict[str, Any]:
     try:
+        text = file.read_text(encoding="utf-8")
         # As YAML 1.2, in which classes may be called no and yes.
-        held = YAML(typ="safe", pure=True).load(file.read_text(encoding="utf-8"))
+        if "*" in text and (line := repeated_too_often(YAML(typ="safe", pure=True).compose(text))):
+            raise DataError(f"{where} must be a YOLO data.yaml, but {file}, line {line}: {OFTEN}")
+        held = YAML(typ="safe", pure=True).load(text)
+    except RecursionError as error:
+        raise DataError(f"{where} must be a YOLO data.yaml, but {file} is nested too deeply") from error
     except OSError as error:
         raise DataError(f"{where} must be a YOLO data.yaml, but {file}: {error.strerror}") from error
     except (MarkedYAMLError, YAMLError, UnicodeDecodeError, ValueError) as error:
@@ -137,14 +143,12 @@ def _names(held: Mapping[str, Any], path: str) -> dict[int, str]:
     elif isinstance(given, dict):
         numbers = {key: whole_number(key) for key in given}
         if wrong := [key for key, number in numbers.items() if number is None or number < 0]:
-            raise DataError(
-                f"{path}: names must have whole numbers from 0 as keys, got {shown(str(wrong[0]))}"
-            )
+            raise DataError(f"{path}: names must have whole numbers from 0 as keys, got {shown(wrong[0])}")
         pairs = sorted((number, given[key]) for key, number in numbers.items() if number is not None)
     else:
         raise DataError(
             f"{path}: names must list the classes, or give them by number, such as {{0: cat, 1: dog}}, got "
-            f"{shown(str(given))}"
+            f"{shown(given)}"
         )
     names = {
         number: str(name)
@@ -152,7 +156,7 @@ def _names(held: Mapping[str, Any], path: str) -> dict[int, str]:
         if isinstance(name, str | int | float) and not isinstance(name, bool)
     }
     if not names or len(names) < len(pairs):
-        raise DataError(f"{path}: names must be the classes' names, got {shown(str(given))}")
+        raise DataError(f"{path}: names must be the classes' names, got {shown(given)}")
     if twice := [name for name in names.values() if list(names.values()).count(name) > 1]:
         raise DataError(
             f"{path}: names must differ, but '{twice[0]}' is there twice; every class needs its own"
@@ -171,16 +175,14 @@ def _points(held: Mapping[str, Any], path: str) -> int:
     if shape is None:
         return 0
     if not isinstance(shape, list) or len(shape) != 2 or not all(isinstance(n, int) for n in shape):
-        raise DataError(f"{path}: kpt_shape must be [points, 2 or 3], got {shown(str(shape))}")
+        raise DataError(f"{path}: kpt_shape must be [points, 2 or 3], got {shown(shape)}")
     return int(shape[0] * shape[1])
 
 
 def _given(value: Any, where: str) -> tuple[str, ...]:
     values = value if isinstance(value, list) else [value]
     if wrong := [v for v in values if not isinstance(v, str) or not v]:
-        raise DataError(
-            f"{where} must be a folder, a .txt file, or a list of these, got {shown(str(wrong[0]))}"
-        )
+        raise DataError(f"{where} must be a folder, a .txt file, or a list of these, got {shown(wrong[0])}")
     return tuple(values)
 
 

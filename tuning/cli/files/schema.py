@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import typer
+from tuning.messages import print_answer
 
 
 def run_schema() -> None:
     """Print the JSON Schema of experiment files, for completion in an editor."""
     from tuning.experiment.json_schema import experiment_schema
 
-    typer.echo(json.dumps(experiment_schema(), indent=2))
+    print_answer(json.dumps(experiment_schema(), indent=2))

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import errno
+import signal
 import socket
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-
-import typer
+from types import FrameType
+from typing import TYPE_CHECKING
 
 from trainables.errors import StorageError
 from tuning.cli.live.guard import Secrets, is_loopback
 from tuning.cli.live.sweeps import LiveSweeps
-from tuning.messages import say
+from tuning.messages import print_answer, say
+
+if TYPE_CHECKING:
+    from uvicorn import Server
 
 EXTRA = ("starlette", "uvicorn")
 ENDING_S = 3
@@ -59,17 +63,35 @@ def serve_page(folders: Sequence[Path], *, host: str, port: int, read_only: bool
                 timeout_graceful_shutdown=ENDING_S,
             )
         )
-        typer.echo(_where(sweeps, host, secrets))
-        if not is_loopback(host):
-            say(
-                f"warning: --host {host} lets other machines reach this page, without encryption: whoever"
-                " sees the address with its token can "
-                + ("watch" if read_only else "watch and steer")
-                + " these sweeps"
-            )
-        with suppress(KeyboardInterrupt):  # uvicorn raises it again once it has ended
+        with _ended_by_ctrl_c(server):
+            print_answer(_where(sweeps, host, secrets))
+            if not is_loopback(host):
+                say(
+                    f"warning: --host {host} lets other machines reach this page, without encryption:"
+                    " whoever sees the address with its token can "
+                    + ("watch" if read_only else "watch and steer")
+                    + " these sweeps"
+                )
             server.run(sockets=[listening])
-    typer.echo("the page has ended; the sweeps go on")
+    print_answer("the page has ended; the sweeps go on")
+
+
+@contextmanager
+def _ended_by_ctrl_c(server: Server) -> Iterator[None]:
+    """Let SIGINT end the server, also before uvicorn listens for it.
+
+    Nothing is raised: a KeyboardInterrupt in a weak reference's callback is printed and lost, and the
+    server would go on.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        server.should_exit = True
+
+    before = signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _where(sweeps: LiveSweeps, host: str, secrets: Secrets) -> str:

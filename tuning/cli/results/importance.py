@@ -52,7 +52,7 @@ def run_importance(
         interactions,
         no_interaction,
     )
-    from tuning.cli.console import console, print_table
+    from tuning.cli.console import console, print_lines, print_table
     from tuning.formatting import json_text
     from tuning.ledger.storage import parse_reference, storage_folder
 
@@ -67,4 +67,4 @@ def run_importance(
     if together.rows:
         print_table(console(), together)
     elif (none := no_interaction(pairs)) is not None:
-        console().print(none)
+        print_lines(console(), none)

@@ -9,6 +9,7 @@ import typer
 
 from cluster.capacity import Capacity, Node
 from cluster.usable_cpus import count_usable_cpus
+from cluster.usable_memory import usable_memory
 from trainables.specs.trial import TrialConfig
 from trainables.training import dry_run as measured
 from trainables.training.dry_run import DryRun
@@ -22,6 +23,7 @@ from tuning.formatting import duration
 from tuning.messages import say
 from tuning.run.estimate import SweepEstimate, costliest_configs, estimate_sweep, trial_seconds
 from tuning.run.prepared_data import found_in_folder
+from tuning.run.room.worker_needs import WorkerNeeds
 
 MESSAGES = 8
 """The most messages of libraries that are shown."""
@@ -68,7 +70,7 @@ def dry_run(experiment: Experiment) -> None:
     measured_runs = list(zip(configs, runs, strict=True))
     print_lines(
         out,
-        *pack_lines(experiment, measured_runs, workers=expected.side_by_side, gpus=_gpus(experiment)),
+        *pack_lines(experiment, measured_runs, workers=expected.side_by_side),
         *(
             _slower_in_bf16(config, run)
             for config, run in measured_runs
@@ -147,10 +149,8 @@ def _totals(experiment: Experiment, expected: SweepEstimate) -> tuple[str, ...]:
 
 def _parallel_trials(experiment: Experiment) -> int:
     """The number of workers that run at once on this machine; without packs each has one trial."""
-    here = Node(cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()))
+    here = Node(
+        cpus=float(count_usable_cpus()), gpus=float(torch.cuda.device_count()), memory=usable_memory()
+    )
     resources = experiment.resources
-    return Capacity(lambda: [here], resources.cpus, _gpus(experiment), resources.concurrent)()
-
-
-def _gpus(experiment: Experiment) -> float:
-    return experiment.resources.gpus_of_worker(any_there=torch.cuda.device_count() > 0)
+    return Capacity(lambda: [here], WorkerNeeds(resources), resources.concurrent)()

@@ -17,19 +17,17 @@ MANY = 10**6
 
 
 def pack_lines(
-    experiment: Experiment, measured: Sequence[tuple[TrialConfig, DryRun]], *, workers: int, gpus: float
+    experiment: Experiment, measured: Sequence[tuple[TrialConfig, DryRun]], *, workers: int
 ) -> Iterator[str]:
     """Measure a configuration that can be packed, and say what will happen.
 
-    workers: how many run at once on this machine.  gpus: those of a worker.
+    workers: how many run at once on this machine.
     """
     resources = experiment.resources
-    limits = limits_of(
-        resources, experiment.search, experiment.scheduler, trials=experiment.trials_expected, gpus=gpus
-    )
+    limits = limits_of(resources, experiment.search, experiment.scheduler, trials=experiment.trials_expected)
     if limits is None:
         off = resources.packing == "off"
-        shared = f", as several workers share a GPU (resources.gpus: {gpus:g})"
+        shared = f", as several workers share a GPU (resources.gpus: {resources.gpus})"
         sizes = ", as the images of trials have different sizes (scheduler.asha.fidelity)"
         why = "" if off else sizes if experiment.scheduler.smaller_images else shared
         yield f"packing off{why}: a worker trains one trial at a time"

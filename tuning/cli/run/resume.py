@@ -29,6 +29,9 @@ def run_resume(
         ),
     ] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Run failed trials again.")] = False,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="If another driver still runs it, that one stops.")
+    ] = False,
     file: Annotated[
         str | None,
         typer.Option(
@@ -63,6 +66,10 @@ def run_resume(
     - `--epochs N`: the budget of epochs of all trials together from now on, at least as many as were run; for
       an experiment that was launched with `search.epochs`.
     - `--retry-failed`: failed trials run again, from their checkpoints if there are any.
+    - `--take-over`: a driver that still runs the experiment stops, writes nothing more and ends with exit
+      code 2; this one waits until it has, or was silent for half a minute, and continues. Without it,
+      `resume` is refused beside another driver. It is for a job that starts again while its first attempt
+      may still be alive on a node that the scheduler no longer reaches; the jobs of `submit` use it.
     - `--file FILE`: compares the file with the experiment as it was started. If the file has more trials
       or epochs, that is as `--trials` or `--epochs`. If anything else differs, except the name, each key is
       shown as `was → is` and nothing runs. `--set` changes the file as for `launch`. Only paths of data may
@@ -108,7 +115,13 @@ def run_resume(
     if then_ablate is not None:
         require_parameter(then_ablate, experiment_of(read_header(folder)))
     result = resume_sweep(
-        folder, trials=trials, epochs=epochs, retry_failed=retry_failed, address=address, move_data=moves
+        folder,
+        trials=trials,
+        epochs=epochs,
+        retry_failed=retry_failed,
+        take_over=take_over,
+        address=address,
+        move_data=moves,
     )
     from tuning.cli.ablations.confirm import confirm_as_asked
     from tuning.cli.conclusion import conclude_sweep  # numpy

@@ -33,6 +33,7 @@ def resume_sweep(
     retry_failed: bool,
     address: str | None,
     epochs: int | None = None,
+    take_over: bool = False,
     move_data: Mapping[str, str] | None = None,
 ) -> LaunchResult:
     """Continue the sweep in `folder` from where its ledger ends, with the same live table."""
@@ -43,6 +44,7 @@ def resume_sweep(
             trials=trials,
             epochs=epochs,
             retry_failed=retry_failed,
+            take_over=take_over,
             move_data=move_data,
             address=address,
             on_past=board.observe,

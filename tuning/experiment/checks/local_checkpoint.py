@@ -44,6 +44,6 @@ def _cached(model: ModelSpec) -> dict[str, JsonValue]:
 def _read(path: Path) -> dict[str, JsonValue]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

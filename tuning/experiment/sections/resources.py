@@ -12,7 +12,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from trainables.specs.base import Count, Hundredths, NotNegative, Spec
+from trainables.specs.base import Count, Hundredths, NotNegative, Positive, Spec
 
 
 class ResourceSpec(Spec):
@@ -21,7 +21,9 @@ class ResourceSpec(Spec):
     cpus: Hundredths = 1.0
     """CPUs that a worker reserves."""
     gpus: NotNegative | Literal["auto"] = "auto"
-    """GPUs of a worker: a fraction of one, or a whole number; auto: one if the machine has any."""
+    """GPUs of a worker: a fraction of one, or a whole number; auto: one if a machine has any."""
+    memory_gb: Positive | None = None
+    """GB of RAM that a worker reserves; when absent, memory does not decide where workers run."""
     concurrent: Count | None = None
     """The most trials at once; as many as fit when absent."""
     threads: Count = 1

@@ -36,14 +36,14 @@ class Limits:
 
 
 def limits_of(
-    resources: ResourceSpec, search: SearchSpec, scheduler: SchedulerSpec, *, trials: int | None, gpus: float
+    resources: ResourceSpec, search: SearchSpec, scheduler: SchedulerSpec, *, trials: int | None
 ) -> Limits | None:
     """The limits of an experiment; None if each worker runs one trial at a time.
 
-    trials: their number, if there is one.  gpus: those of a worker. With a fraction of one, several workers
-    share a device, and none runs a pack. Nor do trials whose images become larger: their sizes would differ.
+    trials: their number, if there is one. Where several workers share a GPU, none runs a pack. Nor do trials
+    whose images become larger: their sizes would differ.
     """
-    if resources.packing == "off" or 0 < gpus < 1 or scheduler.smaller_images:
+    if resources.packing == "off" or resources.shares_a_gpu or scheduler.smaller_images:
         return None
     learns = scheduler.rule is not None or search.learns
     return Limits(resources.packing, resources.concurrent, trials, learns)

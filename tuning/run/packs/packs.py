@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from cluster.capacity import Capacity, Needs
 from trainables.errors import AdaptertuneError
 from trainables.packing.group import group_of
 from trainables.run_folder import CONTROL
@@ -23,6 +24,7 @@ from tuning.ledger.records import ReportRecord
 from tuning.run.packs.decided import to_record
 from tuning.run.packs.limits import Limits, free_lanes, trials_at_once
 from tuning.run.packs.order_file import OrderFile
+from tuning.run.room.worker_needs import reserving
 from tuning.search.proposal import NoProposal, Proposal, propose_again
 from tuning.search.study import Study
 
@@ -47,13 +49,14 @@ class Pack:
     """A pack that runs.
 
     room: how many trials it takes at most.  alone: whether it takes no second one.  clock: the step at which
-    its trials are, but for those that catch up.  groups: its live trials, and which others each of them can
-    take its steps with.
+    its trials are, but for those that catch up.  needs: what its worker reserves.  groups: its live trials,
+    and which others each of them can take its steps with.
     """
 
     number: int
     orders: OrderFile
     room: int
+    needs: Needs
     alone: bool = False
     clock: int = 0
     groups: dict[int, str | None] = field(default_factory=dict)
@@ -71,7 +74,7 @@ class Packs:
         recorder: Recorder,
         *,
         configure: Configure,
-        places: Callable[[], int],
+        places: Capacity,
         limits: Limits,
         folder: Path,
     ) -> None:
@@ -110,7 +113,8 @@ class Packs:
 
     def full(self) -> bool:
         """Whether no further pack is to be opened now."""
-        return self.live >= self._places() or self._running() >= self.at_once()
+        needs = [pack.needs for pack in self._packs.values()]
+        return self._places.full(needs) or self._running() >= self.at_once()
 
     def open(self) -> dict[str, Any] | None:
         """A new pack with its first trials, as the configuration for Ray; None if no trial is left."""
@@ -123,13 +127,14 @@ class Packs:
             return None
         number, self._opened = self._opened, self._opened + 1
         path = self._orders.with_name(f"{self._orders.name}.{number}")
-        pack = Pack(number, OrderFile(path), room=1 if alone else self._room_at_first(), alone=alone)
+        needs = self._places.needs
+        pack = Pack(number, OrderFile(path), 1 if alone else self._room_at_first(), needs, alone=alone)
         pack.clock = self._clock if self._single() else 0
         self._packs[number] = pack
         self._give(pack, entry)
         self.refill()
         self.write()
-        return self._configure.pack(number, path)
+        return reserving(self._configure.pack(number, path), needs)
 
     def close(self, pack: int) -> list[int]:
         """Forget a pack; returns the trials that were in it."""
@@ -185,7 +190,13 @@ class Packs:
     # --- choosing ---------------------------------------------------------------------------------
 
     def _running(self) -> int:
-        return sum(len(pack.groups) for pack in self._packs.values())
+        """The trials that count for those at once: all if the user limits their number."""
+        counted = self._current() if self._limits.concurrent is None else self._packs.values()
+        return sum(len(pack.groups) for pack in counted)
+
+    def _current(self) -> list[Pack]:
+        """The packs whose worker reserves what one does that starts now; the others get no more trials."""
+        return [pack for pack in self._packs.values() if pack.needs == self._places.needs]
 
     def at_once(self) -> int:
         """How many trials run at once, by what is known of the workers now."""
@@ -204,9 +215,9 @@ class Packs:
 
     def _free(self, pack: Pack) -> int:
         """How many more trials a pack takes."""
-        if pack.alone:
+        if pack.alone or pack.needs != self._places.needs:
             return 0
-        sizes = [len(other.groups) for other in self._packs.values() if other is not pack]
+        sizes = [len(other.groups) for other in self._current() if other is not pack]
         return free_lanes(
             self.at_once(), packs=self._places(), lanes=pack.room, size=len(pack.groups), others=sizes
         )

@@ -44,11 +44,15 @@ class Inbox:
         self.take()
 
     def take(self) -> None:
-        """Take up all requests. One that cannot be carried out is said and removed."""
+        """Take up all requests. One that cannot be carried out is said and removed.
+
+        Raises Halt if another driver has taken over, to which they belong.
+        """
         for path in requests_in(self._folder):
             if path in self._seen:  # it could not be removed
                 continue
             self._seen.add(path)
+            self._recorder.require_ours()
             try:
                 request = read_request(path)
                 # Else the driver that recorded it died before it could remove the file.

@@ -9,6 +9,7 @@ from data_makers import noise, prepared, workload
 from format_makers import CLASSES, as_yolo, check_scenes, parts_of, scenes, yolo_rows
 
 from trainables.data.formats.yolo import BESIDE, UNLABELLED
+from trainables.data.formats.yolo_file import load_yolo_file
 from trainables.data.prepare import fingerprint
 from trainables.data.quick_check import quick_look
 from trainables.data.resize import Resize
@@ -209,6 +210,64 @@ def test_a_wrong_data_yaml_is_refused_before_work_starts(tmp_path: Path, text: s
     ((key, reason),) = quick_look(workload(Task.DETECTION, data)).faults
     assert key == "data.yolo"
     assert said in reason
+
+
+def bomb(levels: int) -> str:
+    """Lists of nine aliases of the list before: nine levels are 387 million values, too many to print."""
+    lines = ["a0: &a0 [ape]"]
+    for level in range(1, levels + 1):
+        lines.append(f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 9)}]")
+    return "\n".join(lines) + "\n"
+
+
+MERGED = "a0: &a0 {0: ape}\n" + "".join(
+    f"a{level}: &a{level} {{<<: [{', '.join([f'*a{level - 1}'] * 9)}]}}\n" for level in range(1, 10)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        bomb(9) + "names: *a9\ntrain: images/train\n",
+        bomb(9) + "names: {0: *a9}\ntrain: images/train\n",
+        bomb(9) + "names: [ape, *a9]\ntrain: images/train\n",
+        bomb(9) + "names: [ape]\ntrain: *a9\n",
+        bomb(9) + "names: [ape]\ntrain: images/train\nkpt_shape: *a9\n",
+        MERGED + "names: *a9\ntrain: images/train\n",
+    ],
+)
+def test_aliases_that_repeat_values_without_end_are_refused_and_never_written_out(
+    tmp_path: Path, text: str
+) -> None:
+    message = refused(data_yaml(tmp_path, text))
+    assert "data.yaml, line" in message
+    assert "aliases that refer to aliases repeat values more than 100,000 times" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (bomb(4) + "names: *a4\ntrain: images/train\n", 'names must be the classes\' names, got [[[[["ape"]'),
+        (bomb(4) + "names: [ape]\ntrain: *a4\n", 'or a list of these, got [[[["ape"], ["ape"]'),
+        ("names: &a [ape, *a]\ntrain: images/train\n", 'the classes\' names, got ["ape", ["ape", ['),
+        ("names: [ape]\ntrain: &a [*a]\n", "or a list of these, got [[[["),
+        (f"names: {'[' * 700}{']' * 700}\ntrain: images/train\n", "data.yaml is nested too deeply"),
+        ("names: {2020-01-01: ape}\ntrain: images/train\n", 'whole numbers from 0 as keys, got "2020-01-01'),
+    ],
+)
+def test_of_a_wrong_value_only_a_little_is_said(tmp_path: Path, text: str, said: str) -> None:
+    message = refused(data_yaml(tmp_path, text))
+    assert said in message
+    assert len(message) < 400 + len(str(tmp_path))
+
+
+def test_a_few_aliases_are_read(tmp_path: Path) -> None:
+    text = "train: &all images/train\nval: *all\nnames: &names [ape]\nothers: [*names, *names]\n"
+    data_yaml(tmp_path, text)
+    assert load_yolo_file(str(tmp_path / "data.yaml")).given == {
+        "train": ("images/train",),
+        "val": ("images/train",),
+    }
 
 
 def test_no_file_is_refused(tmp_path: Path) -> None:

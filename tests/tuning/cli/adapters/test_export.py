@@ -111,6 +111,7 @@ def test_a_push_that_cannot_succeed_is_an_error_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_onnx_says_what_it_takes_and_by_how_much_outputs_differ(run: Path, tmp_path: Path) -> None:
     done = _export(str(run), "--to", str(tmp_path / "out"), "--onnx")
     assert done.exit_code == 0, done.output

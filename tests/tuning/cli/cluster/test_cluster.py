@@ -20,5 +20,7 @@ def test_profiles_are_listed_with_where_they_come_from(run: Callable[..., Result
 
 def test_with_a_name_it_prints_the_file_as_it_is(run: Callable[..., Result]) -> None:
     assert run("cluster", "profiles", "slurm-gpu").stdout == find_profile("slurm-gpu").read_text()
+    Path("latin.yaml").write_bytes("# für uns".encode("latin-1"))
+    assert "latin.yaml is not UTF-8 text" in run("cluster", "profiles", "latin.yaml", code=2).stderr
     assert "no profile zzz" in run("cluster", "profiles", "zzz", code=2).stderr
     assert "'nodes' is not" in run("cluster", "nodes", code=2).stderr

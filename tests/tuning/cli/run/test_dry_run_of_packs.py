@@ -62,14 +62,14 @@ def asked_of(monkeypatch: pytest.MonkeyPatch) -> Asked:
     return asked_of
 
 
-def told(*, gpus: float = 0.0, **parts: Any) -> list[str]:
+def told(**parts: Any) -> list[str]:
     """The lines for two workers."""
     runs: Any = [
         (config(batch_size=2), SimpleNamespace(error="no such layer")),
         (config(freezing="unfrozen", batch_size=3), SimpleNamespace(error=None)),
         (config(batch_size=4), SimpleNamespace(error=None)),
     ]
-    return [line.strip() for line in pack_lines(experiment(**parts), runs, workers=2, gpus=gpus)]
+    return [line.strip() for line in pack_lines(experiment(**parts), runs, workers=2)]
 
 
 AUTO = {"packing": "auto"}
@@ -115,7 +115,7 @@ def test_where_the_costliest_of_each_kind_train_alone_another_one_is_measured(as
         space={"adapter": {"choice": ["lora"]}, "freezing": {"choice": ["frozen", "unfrozen"]}},
     )
     runs: Any = [(config(freezing="unfrozen", batch_size=3), SimpleNamespace(error=None))]
-    lines = list(pack_lines(asked, runs, workers=2, gpus=0.0))
+    lines = list(pack_lines(asked, runs, workers=2))
     assert lines[0].startswith("packing 8 trials at once in a worker")
     assert [each["batch_size"] for each in asked_of] == [5]
     assert lines[-1].strip() == "alone in their steps: freezing unfrozen trains a backbone of its own"
@@ -123,9 +123,7 @@ def test_where_the_costliest_of_each_kind_train_alone_another_one_is_measured(as
 
 def test_where_workers_share_a_gpu_packing_is_off(asked_of: Asked) -> None:
     shared = "packing off, as several workers share a GPU (resources.gpus: 0.5)"
-    assert told(gpus=0.5, resources=AUTO | {"gpus": 0.5}) == [
-        f"{shared}: a worker trains one trial at a time"
-    ]
+    assert told(resources=AUTO | {"gpus": 0.5}) == [f"{shared}: a worker trains one trial at a time"]
     assert asked_of == []
 
 

@@ -241,6 +241,14 @@ def test_a_file_from_before_packs_fits_its_record(
     assert "resources.packing: off → 4" in out
 
 
+def test_it_takes_over_only_when_asked_to(
+    run: Callable[..., Result], storage: Path, asked: list[dict[str, Any]]
+) -> None:
+    run("resume", "nuclei", "--take-over")
+    run("resume", "nuclei")
+    assert [each["take_over"] for each in asked] == [True, False]
+
+
 def test_set_needs_a_file(run: Callable[..., Result], asked: list[Any]) -> None:
     assert "--file" in run("resume", "nuclei", "--set", "trial.epochs=2", code=2).stderr
     assert not asked

@@ -107,6 +107,11 @@ def test_it_serves_until_it_is_ended_with_viewers_that_stay(storage: Path, endin
         pass  # the port is free again
 
 
+def test_ctrl_c_before_the_server_listens_for_it(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.cli.live.listening.say", lambda text: signal.raise_signal(signal.SIGINT))
+    assert "the page has ended" in run("serve", "digits", "--host", "0.0.0.0", "--port", "0").stdout
+
+
 @pytest.mark.slow
 def test_a_host_that_others_reach_is_warned_of(storage: Path) -> None:
     process, line = serve(storage, "--host", "0.0.0.0", "--port", "0", "--read-only")

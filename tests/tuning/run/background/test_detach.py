@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -19,6 +20,13 @@ time.sleep(0.3)
 (folder / 'ledger.jsonl').write_text(record)
 time.sleep(0.5)
 print('after', flush=True)
+"""
+HANGS_UP = """
+import os, pathlib, signal, sys
+folder = pathlib.Path(sys.argv[1]); folder.mkdir()
+os.kill(os.getpid(), signal.SIGHUP)
+record = '{{"time": 1.0, "kind": "prepared", "fingerprint": "f"}}\\n'
+(folder / 'ledger.jsonl').write_text(record)
 """
 FAILS = """
 import pathlib, sys, time
@@ -40,11 +48,20 @@ def test_output_follows_the_record_into_the_folder(tmp_path: Path, monkeypatch: 
     assert left.prepared
     assert "prepared" in (folder / "ledger.jsonl").read_text()
     assert os.getsid(left.process) == left.process  # a separate session: closing the terminal does not end it
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while "after" not in left.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left.log.read_text().split() == ["before", "after"]
     assert [p.name for p in folder.parent.iterdir()] == ["mine"]
+
+
+def test_it_goes_on_after_a_hang_up_of_its_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_RUN", HANGS_UP)
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under `nohup`
+    try:
+        assert detach([str(tmp_path / "mine")], tmp_path / "mine").prepared
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_launch_that_fails_at_once_gives_its_output(tmp_path: Path) -> None:

@@ -36,10 +36,10 @@ if not ledger.exists() and lives[0][0] != "nothing":
 def asked(number, frame):
     (folder / "asked").write_text(str(number))
     write(kind="closed", reason="interrupted")
-    sys.exit(75 if number == signal.SIGTERM else 130)
+    sys.exit(130 if number == signal.SIGINT else 75)
 
-signal.signal(signal.SIGTERM, asked)
-signal.signal(signal.SIGINT, asked)
+for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(each, asked)
 for step in lives[number]:
     if step == "report":
         epoch = float(number + 1)
@@ -48,7 +48,7 @@ for step in lives[number]:
         write(kind="closed", reason=step)
     elif step == "wait":
         (folder / "waits").touch()
-        time.sleep(30)
+        time.sleep(600)
     elif step == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif step != "nothing":
@@ -139,12 +139,19 @@ def outside(folder: Path, *steps: str, pauses: tuple[str, ...] = ("0",)) -> subp
         env=os.environ | {"PYTHONPATH": str(root)},
         stdout=subprocess.PIPE,
         text=True,
-        # A shell starts background processes with SIGINT ignored, and this one would inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_heed_signals,
     )
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130)])
+def _heed_signals() -> None:
+    """A shell starts background processes with SIGINT ignored, and `nohup` any with SIGHUP ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 130), (signal.SIGHUP, 75)]
+)
 def test_a_signal_is_passed_on_and_the_driver_stays_down(tmp_path: Path, number: int, code: int) -> None:
     parent = outside(tmp_path, "report kill", "report wait")
     wait_for(tmp_path / "waits", parent)
@@ -166,7 +173,7 @@ def test_a_signal_between_two_drivers_ends_the_waiting(tmp_path: Path) -> None:
 
 
 def wait_for(path: Path, process: subprocess.Popen[Any]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not path.exists() and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.05)
     assert path.exists()

@@ -10,9 +10,9 @@ from tuning.run.packs.limits import Limits, free_lanes, limits_of, trials_at_onc
 ASHA = {"asha": {"grace_epochs": 1.0}}
 
 
-def of(gpus: float = 0.0, **parts: Any) -> Limits | None:
+def of(**parts: Any) -> Limits | None:
     given = experiment(**parts)
-    return limits_of(given.resources, given.search, given.scheduler, trials=given.trials_asked, gpus=gpus)
+    return limits_of(given.resources, given.search, given.scheduler, trials=given.trials_asked)
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def of(gpus: float = 0.0, **parts: Any) -> Limits | None:
 def test_there_are_no_packs_where_they_are_off_or_workers_share_a_gpu(
     packing: Any, gpus: float, packed: bool
 ) -> None:
-    assert (of(gpus, resources={"packing": packing}) is not None) is packed
+    assert (of(resources={"packing": packing, "gpus": gpus}) is not None) is packed
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ def test_a_finished_sweep_tries_it_when_resumed(sweep: Sweeps) -> None:
     assert requests_in(folder) == []
 
 
+@pytest.mark.slow
 def test_what_comes_after_the_search_is_left_for_a_resume(
     sweep: Sweeps, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from trainables.errors import StorageError
 from trainables.run_folder import CONTROL
+from tuning.ledger.attempts import Attempt
 from tuning.ledger.history import History
 from tuning.ledger.ledger import Ledger
-from tuning.ledger.recorder import Recorder
+from tuning.ledger.recorder import Halt, Recorder
 from tuning.ledger.records import ExperimentRecord, PausedRecord
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, leave_request, requests_in
 from tuning.run.steering.inbox import Inbox
@@ -58,6 +59,15 @@ def test_what_cannot_be_carried_out_is_said_and_removed(
     error = capsys.readouterr().err
     assert "a request was not carried out: 3 is not paused" in error
     assert "pause-9.json is no request" in error
+
+
+def test_requests_are_left_to_a_driver_that_has_taken_over(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "sweep")
+    leave_request(desk.folder, UnpauseRequest(trial=3))
+    Attempt.claim(desk.folder).end()
+    with pytest.raises(Halt):
+        desk.inbox.take()
+    assert len(requests_in(desk.folder)) == 1
 
 
 def test_what_is_recorded_is_not_taken_up_again(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from marks import exhaustive
 from scripted import Scripted, Slow, Sweeps, essence, experiment, prepared_in
 from scripted_pack import FakeTune, SlowPack, outcomes, started, turn_until_reports
 
@@ -26,6 +27,7 @@ from tuning.ledger.records import (
 from tuning.ledger.requests import PauseRequest, UnpauseRequest, leave_request, requests_in
 from tuning.run.launch import launch_experiment
 from tuning.run.resume import resume_experiment
+from tuning.run.sent_code import send_along
 from tuning.run.steering.paused_sweep import end_if_trials_are_paused
 
 SHARED: dict[str, Any] = {"search": {"trials": 5, "seed": 3, "random": {}}, "resources": {"concurrent": 1}}
@@ -34,6 +36,11 @@ SHARED: dict[str, Any] = {"search": {"trials": 5, "seed": 3, "random": {}}, "res
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepared_in(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _sent() -> None:
+    send_along("scripted")  # of which the packs of `scripted_pack` consist
 
 
 # --- without Ray ------------------------------------------------------------------------------
@@ -140,7 +147,7 @@ def waits_for(folder: Path, number: int, kind: type[Record], within_s: float = 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("packing", ["off", 2])
+@pytest.mark.parametrize("packing", [exhaustive("off"), 2])
 def test_a_paused_sweep_waits_and_ends_like_one_that_was_not(
     sweep: Sweeps, ray_once: None, tmp_path: Path, packing: Any
 ) -> None:
