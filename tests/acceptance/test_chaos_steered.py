@@ -69,7 +69,7 @@ def launch(place: Place, search: str, scheduler: str) -> tuple[str, ...]:
     assert ASHA in FILE
     file = place.storage / f"{NAME}.yaml"
     text = file.read_text().replace(TPE, search).replace(ASHA, scheduler)
-    file.write_text(text.replace("adalora, ", "").replace(f"train: {IMAGES}", f"train: {IMAGES // 2}"))
+    file.write_text(text.replace("adalora, ", "").replace(f"train: {IMAGES}", f"train: {IMAGES // 4}"))
     return command
 
 

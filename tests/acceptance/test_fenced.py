@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chaos import NAME, Place, freeze_in_mid_epoch
+from chaos import IMAGES, NAME, Place, freeze_in_mid_epoch
 
 from trainables.start_number import newest_start, start_file
 from trainables.training.checkpoint import read_weights, stored_digest
@@ -23,11 +23,15 @@ FILES = ("best.ckpt", "last.ckpt")
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A sweep of three trials whose worker was killed once, in the middle of an epoch."""
+    """A sweep of three trials whose worker was killed once, in the middle of an epoch.
+
+    Epochs are longer than in other tests: there are few of them, and one must be caught in the middle.
+    """
     place = Place(tmp_path_factory.mktemp("fenced"), tmp_path_factory.mktemp("cache"))
-    with place.run(*place.launch("search.trials=3", retries=2)) as driver:
-        driver.wait_for_events(3)  # a worker that loads is not to be frozen again and again
-        driver.wait_for(lambda: freeze_in_mid_epoch(driver.workers(), place.folder), every_s=0.2)
+    images = 2 * IMAGES
+    longer = ("search.trials=3", f"data.embedded.train={images}")
+    with place.run(*place.launch(*longer, retries=2)) as driver:
+        driver.wait_for(lambda: freeze_in_mid_epoch(driver.workers(), place.folder, images=images))
         for worker in driver.workers():
             worker.kill()
         assert driver.finish() == 0, driver.said()

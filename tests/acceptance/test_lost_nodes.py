@@ -32,7 +32,7 @@ SEEDS = 22
 OUTAGE_S = 30.0
 WITHIN_S = 1200.0
 CHANGES = {
-    f"train: {IMAGES}": f"train: {3 * IMAGES}",  # a trial takes longer than it takes to see what happens
+    f"train: {IMAGES}": f"train: {2 * IMAGES}",  # a trial takes longer than it takes to see what happens
     "concurrent: CONCURRENT, packing: PACKING": "cpus: 1, packing: off",
     "tpe: {startup_trials: 5}, trials: 12": f"random: {{}}, trials: {TRIALS}",
     "{asha: {grace_epochs: 1, reduction_factor: 2}}": "none",

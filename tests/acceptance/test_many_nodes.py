@@ -97,7 +97,7 @@ def test_a_node_dies_and_another_joins(cluster: Raylets, place: Place, packing: 
     require_hiding(place.cache)
     own_cache = place.storage.parent / "own-cache"
     doomed = next(node for node in cluster.nodes[1:] if node.process.poll() is None)
-    images = 4 * IMAGES
+    images = 2 * IMAGES
     longer = {"trials:_12": f"trials: {TRIALS}", f"train:_{IMAGES}": f"train: {images}"}
     with sweep(place, cluster, packing=packing, **longer) as driver:
         driver.wait_for_events(8, WITHIN_S)

@@ -25,7 +25,7 @@ from tuning.ledger.ledger import LEDGER, read_history
 
 NAME = "chaos"
 BATCH = 4
-IMAGES = 96
+IMAGES = 192
 FILE = f"""
 name: {NAME}
 task: segmentation
@@ -44,7 +44,11 @@ checkpoints: {{every_s: 0.1, every_epochs: 1}}
 retries: RETRIES
 scoring: {{trials: none}}
 """
-"""Twelve short trials, some with AdaLoRA's allocator or a trained backbone; saved in mid-epoch too."""
+"""Twelve short trials, some with AdaLoRA's allocator or a trained backbone; saved in mid-epoch too.
+
+A worker spends at most a twentieth of its time on saving: an epoch must be long enough that one of its saves
+lies in the middle, on fast machines too.
+"""
 POLL_S = 0.005
 """Seconds between two checks for an event."""
 AGENTS = ("ray::IDLE", "ray::DashboardAgent", "ray::RuntimeEnvAgent")
