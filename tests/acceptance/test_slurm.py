@@ -36,7 +36,8 @@ checkpoints: {every_s: 0.1, every_epochs: 1}
 scoring: {trials: none}
 """
 """Random search without a stopping rule: a trial's result depends on its number alone."""
-TRIALS = 3
+TRIALS = 6
+"""So many that a sweep whose first trial has reported still has work for the node that it loses."""
 PROFILE = """\
 scheduler: slurm
 nodes: NODES
