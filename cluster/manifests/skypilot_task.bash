@@ -27,8 +27,9 @@ if [ "$SKYPILOT_NODE_RANK" -ne 0 ]; then
   exit "$code"
 fi
 
-(ray_node --head --port "$port" --ray-client-server-port $((port + 1)) --include-dashboard false) \
-  >"$ray_folder/head.txt" 2>&1 &
+client=() # Ray Client is always started where there is grpc; where there is none, Ray refuses the option
+if python -c 'import grpc' 2>/dev/null; then client=(--ray-client-server-port $((port + 1))); fi
+(ray_node --head --port "$port" "${client[@]}" --include-dashboard false) >"$ray_folder/head.txt" 2>&1 &
 head=$!
 end_ray() {
   kill -TERM "$head" 2>/dev/null

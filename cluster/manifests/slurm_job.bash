@@ -121,8 +121,11 @@ ray_folder=$(mktemp -d "$ray_root/at-XXXXXXXX") || exit 1
 free_port='import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])'
 
 start_head() {
-  (ray_node "$ray_folder" --head --port 0 --ray-client-server-port "$("$programs/python" -c "$free_port")" \
-    --include-dashboard false) >"$ray_folder/head.txt" 2>&1 &
+  local client=() # Ray Client is always started where there is grpc; where there is none, Ray refuses the option
+  if "$programs/python" -c 'import grpc' 2>/dev/null; then
+    client=(--ray-client-server-port "$("$programs/python" -c "$free_port")")
+  fi
+  (ray_node "$ray_folder" --head --port 0 "${client[@]}" --include-dashboard false) >"$ray_folder/head.txt" 2>&1 &
   head=$!
   disown "$head" # bash says nothing when it is killed
 }

@@ -56,12 +56,18 @@ def slurm() -> Iterator[Slurm]:
 
 
 class Cluster:
-    """Submits sweeps from a folder with spaces in its name."""
+    """Submits sweeps from a folder with spaces in its name.
 
-    def __init__(self, slurm: Slurm, folder: Path) -> None:
+    client: whether there is grpc, without which Ray has no client: a plain installation has none.
+    """
+
+    def __init__(self, slurm: Slurm, folder: Path, *, client: bool = True) -> None:
         self.slurm, self.folder = slurm, folder / "a folder"
-        self.storage = self.folder / "experiments"
+        self.storage, self.hidden = self.folder / "experiments", folder / "hidden"
         self.folder.mkdir()
+        self.hidden.mkdir()
+        if not client:
+            (self.hidden / "grpc.py").write_text("raise ImportError('not installed')\n")
 
     def submit(self, name: str, *, nodes: int, trials: int = TRIALS, **keys: str) -> int:
         """Submit a sweep of `trials` trials; returns the job's number. keys: more of the profile."""
@@ -80,7 +86,8 @@ class Cluster:
     @property
     def environment(self) -> dict[str, str]:
         """The variables of who submits, which Slurm hands on to the job."""
-        return self.slurm.environment | {"ADAPTERTUNE_CACHE": str(self.folder / "cache")}
+        ours = {"ADAPTERTUNE_CACHE": str(self.folder / "cache"), "PYTHONPATH": str(self.hidden)}
+        return self.slurm.environment | ours
 
     def record(self, name: str) -> Path:
         """The folder of a sweep."""
@@ -122,7 +129,7 @@ def _records(folder: Path) -> list[Any]:
 
 @pytest.fixture
 def cluster(slurm: Slurm, tmp_path: Path) -> Cluster:
-    return Cluster(slurm, tmp_path)
+    return Cluster(slurm, tmp_path, client=False)
 
 
 @pytest.mark.exhaustive  # as with the two hosts of test_slurm_hosts.py

@@ -29,6 +29,8 @@ At = TypeVar("At", Path, StorePath, Place)
 VARIABLE = "ADAPTERTUNE_STORAGE"
 DEFAULT = Path("experiments")
 BEST = "best"
+JOBS = "jobs"
+"""The folder of submitted jobs in the storage folder; each has one of its own, `NAME-1` and so on."""
 
 
 def storage_folder(given: str | Path | None) -> Path:
@@ -158,15 +160,28 @@ def list_experiments(storage: Path) -> list[Path]:
 def find_experiment(name: str, storage: Path) -> Path:
     """The folder of an experiment by its name under `storage`, or by its path.
 
-    Raises StorageError with the names of all experiments if it does not exist.
+    Raises StorageError with the names of all experiments if it does not exist, and with the folder of its
+    job if one was submitted.
     """
     for folder in (storage / name, Path(name)):
         if (folder / LEDGER).is_file():
             return folder
+    job, submitted = _newest_job(name, storage), ""
+    if job is not None:
+        submitted = f" A job was submitted for it ({job}); the record begins once that runs, in its storage."
     raise StorageError(
-        f"no experiment '{name}' in {storage}; {_available(storage)}. Another storage folder is"
+        f"no experiment '{name}' in {storage}; {_available(storage)}.{submitted} Another storage folder is"
         " --storage DIR, in Python storage=DIR"
     )
+
+
+def _newest_job(name: str, storage: Path) -> Path | None:
+    """The folder of the newest job that was submitted for an experiment; None if there is none."""
+    try:
+        found = [path for path in (storage / JOBS).iterdir() if path.name.rpartition("-")[0] == name]
+    except OSError:
+        return None
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def find_experiments(name: str, storage: Path) -> list[Path]:

@@ -22,6 +22,9 @@ import socket, sys, time
 if "broken" in open({mode!r}).read():
     print("no luck today")
     sys.exit(3)
+if ("no grpc" in open({mode!r}).read()) == ("--ray-client-server-port" in sys.argv) and "--head" in sys.argv:
+    print("ValueError: Ray Client requires pip package ray[client]")
+    sys.exit(1)
 head = "--head" in sys.argv
 if head:
     server = socket.create_server(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])))
@@ -37,6 +40,12 @@ while True:
     time.sleep(0.1)
 """
 """A stand-in for `ray start --block`: the head answers at its port, the others live as long as it does."""
+PYTHON = """\
+#!/bin/sh
+if [ "$2" = "import grpc" ]; then ! grep -q "no grpc" "{mode}"; exit; fi
+echo "waits for $5 nodes" >&2
+until [ -e "{joined}" ]; do sleep 0.1; done
+"""
 
 
 def task(**keys: Any) -> dict[str, Any]:
@@ -95,11 +104,8 @@ def machines(tmp_path: Path) -> Callable[..., list[tuple[int, str]]]:
     programs.mkdir()
     for name, text in (
         ("ray", RAY.format(python=sys.executable, mode=str(mode), joined=str(joined))),
-        ("adaptertune", f'#!/bin/sh\necho "$@"; cat "$2" 2>/dev/null; exit $(cat "{mode}")\n'),
-        (
-            "python",
-            f'#!/bin/sh\necho "waits for $5 nodes" >&2\nuntil [ -e "{joined}" ]; do sleep 0.1; done\n',
-        ),
+        ("adaptertune", f'#!/bin/sh\necho "$@"; cat "$2" 2>/dev/null; exit $(head -n 1 "{mode}")\n'),
+        ("python", PYTHON.format(mode=str(mode), joined=str(joined))),
     ):
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
@@ -144,6 +150,11 @@ def test_the_head_runs_the_driver_and_the_others_end_with_it(machines: Any, code
 def test_an_experiment_that_exists_is_resumed(machines: Any, tmp_path: Path) -> None:
     head, _ = machines("0", experiment=None)
     assert f"resume nuclei --storage {tmp_path}/storage --address 127.0.0.1:" in head[1]
+
+
+def test_where_there_is_no_grpc_ray_is_given_no_port_for_its_client(machines: Any) -> None:
+    head, _ = machines("0\nno grpc")
+    assert head[0] == 0, head[1]
 
 
 def test_a_ray_that_does_not_start_is_said(machines: Any) -> None:

@@ -24,7 +24,11 @@ WITHIN_S = 120.0
 RAY = """\
 #!{python}
 import os, sys, time
+if os.path.exists("{folder}/no-grpc") and "--ray-client-server-port" in sys.argv:
+    print("ValueError: Ray Client requires pip package ray[client]")
+    sys.exit(1)
 open("{folder}/ray-" + ("head" if "--head" in sys.argv else "worker"), "w").write(str(os.getpid()))
+open("{folder}/options", "a").write(" ".join(sys.argv[1:]) + "\\n")
 late = "{folder}/late-" + ("head" if "--head" in sys.argv else "worker")
 if os.path.exists(late):
     os.unlink(late)
@@ -54,6 +58,7 @@ sys.exit(int(open("{folder}/end").read()))
 """
 PYTHON = """\
 #!/bin/bash
+if [ "$2" = "import grpc" ]; then [ ! -e "{folder}/no-grpc" ]; exit; fi
 if [ "$2" != -m ]; then exec {python} "$@"; fi
 echo "waits for $5 nodes" >&2
 until [ -e "{folder}/ray-worker" ] && [ ! -e "{folder}/no-nodes" ]; do sleep 0.05; done
@@ -169,6 +174,19 @@ def test_the_job_ends_as_its_driver(run: Job, nodes: int, code: int) -> None:
     assert run.called("experiment") == EXPERIMENT.strip()
     assert ("waits for 3 nodes" in output) == (nodes == 3)
     assert ("--cpus-per-task=4 --exclude=n1" in run.called("srun")) == (nodes == 3)
+
+
+@pytest.mark.parametrize("client", [True, False])
+def test_the_port_of_ray_client_is_the_jobs_own_where_ray_has_a_client(run: Job, client: bool) -> None:
+    """Ray has one where grpc is installed, and refuses its port elsewhere."""
+    (run.folder / "end").write_text("0")
+    if not client:
+        run.touch("no-grpc")
+    run.begin()
+    code, output = run.end()
+    assert code == 0, output
+    (options,) = run.called("options").splitlines()
+    assert ("--ray-client-server-port" in options) == client
 
 
 @pytest.mark.parametrize("nodes", [1, slow(2)])

@@ -10,6 +10,7 @@ from trainables.errors import StorageError
 from tuning.ledger.storage import (
     BEST,
     Reference,
+    find_experiment,
     parse_log_reference,
     parse_reference,
     read_log,
@@ -52,6 +53,16 @@ def test_a_hint_names_an_experiment_so_that_a_command_finds_it(
     assert shell_name(tmp_path / "experiments" / "digits") == "digits"
     (said,) = shlex.split(shell_name(folder))
     assert parse_reference(said, storage_folder(None)).folder == folder
+
+
+def test_of_an_experiment_whose_job_has_not_begun_the_job_is_named(tmp_path: Path) -> None:
+    for job in ("mine-1", "mine-two-1"):
+        (tmp_path / "jobs" / job).mkdir(parents=True)
+    with pytest.raises(StorageError, match=r"no experiment 'mine' .*submitted for it \(\S*/jobs/mine-1\)"):
+        find_experiment("mine", tmp_path)
+    with pytest.raises(StorageError) as caught:
+        find_experiment("other", tmp_path)
+    assert "submitted" not in str(caught.value)
 
 
 def test_the_log_of_a_launch_that_failed_early_is_found(tmp_path: Path) -> None:

@@ -18,9 +18,8 @@ from cluster.manifests.skypilot import TOKEN, skypilot_task
 from cluster.manifests.slurm import slurm_script
 from cluster.manifests.spec import KuberayProfile, Profile, SkypilotProfile, SlurmProfile, SweepJob
 from trainables.errors import StorageError, SubmitError
+from tuning.ledger.storage import JOBS
 
-JOBS = "jobs"
-"""The folder of job files in the storage folder."""
 ANSWERS_WITHIN_S = 120.0
 """Seconds that sbatch and kubectl may take. SkyPilot brings up machines meanwhile, and takes as long."""
 
