@@ -67,7 +67,7 @@ class Cluster:
         self.folder.mkdir()
         self.hidden.mkdir()
         if not client:
-            (self.hidden / "grpc.py").write_text("raise ImportError('not installed')\n")
+            (self.hidden / "grpc.py").write_text("raise ModuleNotFoundError('no grpc', name='grpc')\n")
 
     def submit(self, name: str, *, nodes: int, trials: int = TRIALS, **keys: str) -> int:
         """Submit a sweep of `trials` trials; returns the job's number. keys: more of the profile."""
