@@ -224,8 +224,11 @@ class Place:
         return ("launch", str(file), *(part for change in changes for part in ("--set", change)))
 
     def launch_packed(self, *changes: str, concurrent: int = 3) -> tuple[str, ...]:
-        """Like `launch`, with all trials in a single pack, so that the order of events is defined."""
-        one = (f"resources.cpus={count_usable_cpus()}", f"resources.packing={concurrent}")
+        """Like `launch`, with all trials in a single pack, so that the order of events is defined.
+
+        The seed is one with which many trials continue after a report.
+        """
+        one = (f"resources.cpus={count_usable_cpus()}", f"resources.packing={concurrent}", "search.seed=2")
         return self.launch(*one, *changes, concurrent=concurrent)
 
     @contextmanager
