@@ -175,6 +175,14 @@ def find_experiment(name: str, storage: Path) -> Path:
     )
 
 
+def new_job_folder(storage: Path, name: str) -> Path:
+    """The path of the next free folder of job files for an experiment, which does not exist yet."""
+    number = 1
+    while (folder := storage / JOBS / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
 def _newest_job(name: str, storage: Path) -> Path | None:
     """The folder of the newest job that was submitted for an experiment; None if there is none."""
     try:

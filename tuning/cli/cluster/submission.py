@@ -18,7 +18,6 @@ from cluster.manifests.skypilot import TOKEN, skypilot_task
 from cluster.manifests.slurm import slurm_script
 from cluster.manifests.spec import KuberayProfile, Profile, SkypilotProfile, SlurmProfile, SweepJob
 from trainables.errors import StorageError, SubmitError
-from tuning.ledger.storage import JOBS
 
 ANSWERS_WITHIN_S = 120.0
 """Seconds that sbatch and kubectl may take. SkyPilot brings up machines meanwhile, and takes as long."""
@@ -61,14 +60,6 @@ def require_program(profile: Profile) -> None:
             f"{name} is not on this machine, so nothing can be submitted to {profile.scheduler};"
             f" {_WAYS[profile.scheduler]}, or print the job file with --print"
         )
-
-
-def new_job_folder(storage: Path, name: str) -> Path:
-    """The path of the next free folder of job files for an experiment, which does not exist yet."""
-    number = 1
-    while (folder := storage / JOBS / f"{name}-{number}").exists():
-        number += 1
-    return folder
 
 
 def submit(profile: Profile, job: SweepJob) -> Submitted:

@@ -114,8 +114,7 @@ def _new_experiment(file: str, overrides: list[str], name: str | None) -> Experi
 def _job(profile: Profile, experiment: Experiment | None, resume: str | None, given: Path | None) -> SweepJob:
     """The job of a new experiment, or of one to resume. Raises StorageError if there is one, or none."""
     from cluster.manifests.spec import SlurmProfile, SweepJob
-    from tuning.cli.cluster.submission import new_job_folder
-    from tuning.ledger.storage import parse_reference, refuse_existing, storage_folder
+    from tuning.ledger.storage import new_job_folder, parse_reference, refuse_existing, storage_folder
 
     shared = isinstance(profile, SlurmProfile)  # nodes see the same folder as this machine
     here = storage_folder(given if given is not None or not shared else profile.storage).absolute()
