@@ -60,15 +60,19 @@ def _of_answer(node: NodeFindings) -> Iterator[Problem]:
             Severity.ERROR,
             "answer",
             node.node,
-            f"gives {node.error}" if node.error.startswith("no ") else node.error,
+            _said(node.error),
             "see whether the machine is up, and the logs of Ray there (/tmp/ray/session_latest/logs); a"
             " firewall must let the driver reach the ports of workers; or take the node out of the"
             " cluster",
         )
     for check, reason in node.silent.items():
         name, what, remedy = _UNANSWERED[check]
-        said = f"gives {reason}" if reason.startswith("no ") else reason
-        yield Problem(Severity.ERROR, name, node.node, f"{said} about {what}", remedy)
+        yield Problem(Severity.ERROR, name, node.node, f"{_said(reason)} about {what}", remedy)
+
+
+def _said(reason: str) -> str:
+    """A reason as what a node does: "no answer" is what it gives."""
+    return f"gives {reason}" if reason.startswith("no ") else reason
 
 
 def _versions(node: NodeFindings, found: ClusterFindings) -> Iterator[Problem]:
